@@ -1,0 +1,23 @@
+"""From a configuration to a network with random weights: the only place that constructs one."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from stylegan_core.errors import CheckpointError
+from stylegan_core.networks.configs import Config, StyleGAN2Config, StyleGAN2DiscriminatorConfig
+from stylegan_core.networks.discriminator import StyleGAN2Discriminator
+from stylegan_core.networks.stylegan2 import StyleGAN2Generator
+
+BUILDERS: dict[type, type[nn.Module]] = {
+    StyleGAN2Config: StyleGAN2Generator,
+    StyleGAN2DiscriminatorConfig: StyleGAN2Discriminator,
+}
+
+
+def build(config: Config) -> nn.Module:
+    """A network in eval mode, fp32, on the CPU. Raises CheckpointError before allocating when the configuration is not valid."""
+    builder = BUILDERS.get(type(config))
+    if builder is None:
+        raise CheckpointError(f"no network is known for a configuration of the type {type(config).__name__}")
+    return builder(config.validate()).eval()

@@ -1,0 +1,179 @@
+"""What a network is made of, as flat data: read by `build`, found from checkpoints, written into files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Optional, Union
+
+from stylegan_core.errors import CheckpointError
+
+MAX_RESOLUTION = 4096
+MAX_WIDTH = 8192
+MAX_MAPPING_LAYERS = 64
+ARCHITECTURES = ("skip", "resnet", "orig")
+ACTIVATIONS = ("linear", "relu", "lrelu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish")
+
+
+@dataclass(frozen=True)
+class StyleGAN2Config:
+    """A StyleGAN2 generator (SG2 Fig. 2, config F; SG2-ADA). `channels` wins over `channel_base` and `channel_max`."""
+
+    kind = "stylegan2"
+    z_dim: int = 512
+    c_dim: int = 0                         # 0 = unconditional
+    w_dim: int = 512
+    img_resolution: int = 1024             # a power of two
+    img_channels: int = 3
+    channels: Mapping[int, int] = field(default_factory=dict)  # resolution → width; {} = from channel_base, channel_max
+    channel_base: int = 32768
+    channel_max: int = 512
+    architecture: str = "skip"             # skip, resnet, orig
+    resample_filter: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
+    activation: str = "lrelu"
+    conv_clamp: Optional[float] = None     # clamp activations to +-this; None = do not clamp
+    use_noise: bool = True
+    mapping_layers: int = 8
+    mapping_embed_features: Optional[int] = None  # width of the label embedding; None = w_dim
+    mapping_layer_features: Optional[int] = None  # width of the hidden layers; None = w_dim
+    mapping_activation: str = "lrelu"
+    mapping_lr_multiplier: float = 0.01
+    w_avg_beta: Optional[float] = 0.998    # None = w_avg is not tracked
+    content_box: Optional[tuple[int, int, int, int]] = None  # left, top, right, bottom of the picture proper; None = all
+
+    def width(self, resolution: int) -> int:
+        """Number of channels at this resolution."""
+        return _width(self.channels, self.channel_base, self.channel_max, resolution)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """4, 8, …, img_resolution."""
+        return _resolutions(self.img_resolution)
+
+    def validate(self) -> StyleGAN2Config:
+        """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
+        _check_resolution(self.img_resolution)
+        _check_range("z_dim", self.z_dim, 1, MAX_WIDTH)
+        _check_range("c_dim", self.c_dim, 0, 1_000_000)
+        _check_range("w_dim", self.w_dim, 1, MAX_WIDTH)
+        _check_range("img_channels", self.img_channels, 1, 64)
+        _check_range("mapping_layers", self.mapping_layers, 1, MAX_MAPPING_LAYERS)
+        _check_choice("architecture", self.architecture, ARCHITECTURES)
+        _check_choice("activation", self.activation, ACTIVATIONS)
+        _check_choice("mapping_activation", self.mapping_activation, ACTIVATIONS)
+        for name in ("mapping_embed_features", "mapping_layer_features"):
+            if getattr(self, name) is not None:
+                _check_range(name, getattr(self, name), 1, MAX_WIDTH)
+        for resolution in self.resolutions:
+            _check_range(f"channels at {resolution} px", self.width(resolution), 1, MAX_WIDTH)
+        _check_filter(self.resample_filter)
+        return self
+
+
+@dataclass(frozen=True)
+class StyleGAN2DiscriminatorConfig:
+    """A StyleGAN2 discriminator (SG2 Fig. 7; projection of labels as in SG2-ADA)."""
+
+    kind = "stylegan2-discriminator"
+    c_dim: int = 0                         # 0 = unconditional
+    img_resolution: int = 1024
+    img_channels: int = 3
+    channels: Mapping[int, int] = field(default_factory=dict)  # resolution → width; {} = from channel_base, channel_max
+    channel_base: int = 32768
+    channel_max: int = 512
+    architecture: str = "resnet"           # resnet, skip, orig
+    resample_filter: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
+    activation: str = "lrelu"
+    conv_clamp: Optional[float] = None
+    cmap_dim: Optional[int] = None         # width of the label projection; None = width at 4 px
+    mapping_layers: int = 8
+    mapping_embed_features: Optional[int] = None  # None = cmap_dim
+    mapping_layer_features: Optional[int] = None  # None = cmap_dim
+    mapping_lr_multiplier: float = 0.01
+    mbstd_group_size: Optional[int] = 4    # images per group of the minibatch statistic; None = the whole batch
+    mbstd_num_channels: int = 1            # 0 = no minibatch statistic
+    mbstd_interleaved: bool = True         # group members are N/group apart (official); rosinality groups alike
+
+    def width(self, resolution: int) -> int:
+        """Number of channels at this resolution."""
+        return _width(self.channels, self.channel_base, self.channel_max, resolution)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """4, 8, …, img_resolution."""
+        return _resolutions(self.img_resolution)
+
+    def validate(self) -> StyleGAN2DiscriminatorConfig:
+        """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
+        _check_resolution(self.img_resolution)
+        _check_range("c_dim", self.c_dim, 0, 1_000_000)
+        _check_range("img_channels", self.img_channels, 1, 64)
+        _check_choice("architecture", self.architecture, ARCHITECTURES)
+        _check_choice("activation", self.activation, ACTIVATIONS)
+        _check_range("mapping_layers", self.mapping_layers, 0, MAX_MAPPING_LAYERS)
+        _check_range("mbstd_num_channels", self.mbstd_num_channels, 0, 64)
+        for resolution in self.resolutions:
+            _check_range(f"channels at {resolution} px", self.width(resolution), 1, MAX_WIDTH)
+        _check_filter(self.resample_filter)
+        return self
+
+
+Config = Union[StyleGAN2Config, StyleGAN2DiscriminatorConfig]
+CONFIGS: dict[str, type] = {config.kind: config for config in (StyleGAN2Config, StyleGAN2DiscriminatorConfig)}
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """JSON-ready: the fields and `kind`."""
+    values = asdict(config)
+    values["channels"] = {str(resolution): width for resolution, width in config.channels.items()}
+    return {"kind": config.kind, **values}
+
+
+def config_from_dict(values: Mapping[str, Any]) -> Any:
+    """The inverse of `config_to_dict`; unknown kinds and fields are CheckpointErrors. The result is validated."""
+    fields = dict(values)
+    kind = fields.pop("kind", None)
+    if not isinstance(kind, str) or kind not in CONFIGS:
+        raise CheckpointError(f"unknown network kind {kind!r}; known: {', '.join(CONFIGS)}")
+    config_type = CONFIGS[kind]
+    unknown = sorted(set(fields) - set(config_type.__dataclass_fields__))
+    if unknown:
+        raise CheckpointError(f"unknown field {unknown[0]!r} in the configuration of a {kind}; a newer version wrote this file")
+    try:
+        if "channels" in fields:
+            fields["channels"] = {int(resolution): int(width) for resolution, width in fields["channels"].items()}
+        if "resample_filter" in fields:
+            fields["resample_filter"] = tuple(float(tap) for tap in fields["resample_filter"])
+        if fields.get("content_box") is not None:
+            fields["content_box"] = tuple(int(edge) for edge in fields["content_box"])
+        return config_type(**fields).validate()
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"the configuration of this {kind} is not valid: {error}") from None
+
+
+def _width(channels: Mapping[int, int], channel_base: int, channel_max: int, resolution: int) -> int:
+    return channels[resolution] if channels else min(channel_base // resolution, channel_max)
+
+
+def _resolutions(img_resolution: int) -> tuple[int, ...]:
+    return tuple(2**i for i in range(2, img_resolution.bit_length()))
+
+
+def _check_resolution(value: Any) -> None:
+    if not isinstance(value, int) or value < 4 or value > MAX_RESOLUTION or value & (value - 1):
+        raise CheckpointError(f"img_resolution {value!r}: a power of two from 4 to {MAX_RESOLUTION} is allowed")
+
+
+def _check_range(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise CheckpointError(f"{name} {value!r}: a whole number from {low} to {high} is allowed")
+
+
+def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise CheckpointError(f"{name} {value!r}: one of {', '.join(allowed)} is allowed")
+
+
+def _check_filter(taps: tuple[float, ...]) -> None:
+    if not 1 <= len(taps) <= 64 or not all(isinstance(tap, (int, float)) for tap in taps) or sum(taps) == 0:
+        raise CheckpointError(f"resample_filter {taps!r}: 1 to 64 numbers with a non-zero sum are allowed")

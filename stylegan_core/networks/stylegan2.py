@@ -1,0 +1,248 @@
+"""The StyleGAN2 generator (SG2 Fig. 2 and 7), bottom-up: modulated layers, blocks, synthesis, generator.
+
+Parameter names are those of the official PyTorch release, so its weights load strictly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Optional, Union
+
+import torch
+from torch import Tensor, nn
+
+from stylegan_core.errors import LatentError
+from stylegan_core.networks.configs import StyleGAN2Config
+from stylegan_core.networks.layers import Conv2dLayer, FullyConnectedLayer, best_memory_format
+from stylegan_core.networks.mapping import MappingNetwork
+from stylegan_core.ops.bias_act import ACTIVATIONS, bias_act
+from stylegan_core.ops.modulated_conv2d import modulated_conv2d
+from stylegan_core.ops.upfirdn2d import setup_filter, upsample2d
+
+NOISE_MODES = ("const", "random", "none")
+RNG = Union[torch.Generator, Sequence[torch.Generator], None]
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3×3 convolution, noise, bias, activation: x [N, in, H, W], style [N, in] → [N, out, H·up, W·up]."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, *, up: int = 1, use_noise: bool = True,
+                 activation: str = "lrelu", resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: Optional[float] = None):
+        super().__init__()
+        self.in_channels, self.resolution, self.up = in_channels, resolution, up
+        self.use_noise, self.activation, self.conv_clamp = use_noise, activation, conv_clamp
+        self.act_gain = ACTIVATIONS[activation].gain
+        self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.register_buffer("resample_filter", setup_filter(list(resample_filter)))
+        if use_noise:
+            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+            self.noise_strength = nn.Parameter(torch.zeros([]))
+
+    def forward(self, x: Tensor, style: Tensor, noise: Optional[Tensor] = None, gain: float = 1.0) -> Tensor:
+        """noise: [N or 1, 1, H·up, W·up], scaled here by the learned strength; None = no noise."""
+        if noise is not None:
+            noise = noise * self.noise_strength
+        x = modulated_conv2d(x, self.weight, style, noise=noise, up=self.up, padding=1, resample_filter=self.resample_filter,
+                             flip_weight=self.up == 1)
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return bias_act(x, self.bias, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
+
+
+class ToRGBLayer(nn.Module):
+    """Modulated 1×1 convolution to picture channels, without demodulation (SG2 Sec. 2.2)."""
+
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, *, conv_clamp: Optional[float] = None):
+        super().__init__()
+        self.in_channels, self.conv_clamp = in_channels, conv_clamp
+        self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.weight_gain = 1 / math.sqrt(in_channels)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        x = modulated_conv2d(x, self.weight, style * self.weight_gain, demodulate=False)
+        return bias_act(x, self.bias, clamp=self.conv_clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """The layers of one resolution: conv0 (upsamples; absent at 4 px), conv1, torgb where the architecture has one."""
+
+    def __init__(self, config: StyleGAN2Config, resolution: int):
+        super().__init__()
+        self.resolution, self.architecture = resolution, config.architecture
+        channels, first = config.width(resolution), resolution == 4
+        in_channels = 0 if first else config.width(resolution // 2)
+        layer_kwargs = dict(use_noise=config.use_noise, activation=config.activation, resample_filter=config.resample_filter,
+                            conv_clamp=config.conv_clamp)
+        self.register_buffer("resample_filter", setup_filter(list(config.resample_filter)))
+        if first:
+            self.const = nn.Parameter(torch.randn(channels, 4, 4))
+        else:
+            self.conv0 = SynthesisLayer(in_channels, channels, config.w_dim, resolution, up=2, **layer_kwargs)
+        self.conv1 = SynthesisLayer(channels, channels, config.w_dim, resolution, **layer_kwargs)
+        if resolution == config.img_resolution or config.architecture == "skip":
+            self.torgb = ToRGBLayer(channels, config.img_channels, config.w_dim, conv_clamp=config.conv_clamp)
+        if not first and config.architecture == "resnet":
+            self.skip = Conv2dLayer(in_channels, channels, 1, bias=False, up=2, resample_filter=config.resample_filter)
+
+    def modulated_layers(self) -> Iterator[tuple[str, nn.Module]]:
+        """(name, layer) in execution order."""
+        for name in ("conv0", "conv1", "torgb"):
+            if hasattr(self, name):
+                yield name, getattr(self, name)
+
+    def forward(self, x: Optional[Tensor], img: Optional[Tensor], styles: Mapping[str, Tensor],
+                noise: Mapping[str, Optional[Tensor]]) -> tuple[Tensor, Optional[Tensor]]:
+        """styles and noise are keyed conv0, conv1, torgb; x None at 4 px. Returns features and the picture so far."""
+        if x is None:
+            style = styles["conv1"]
+            x = self.const.to(style.dtype).expand(style.shape[0], -1, -1, -1).contiguous(memory_format=best_memory_format(style))
+            x = self.conv1(x, style, noise["conv1"])
+        elif self.architecture == "resnet":
+            y = self.skip(x, gain=math.sqrt(0.5))
+            x = self.conv0(x, styles["conv0"], noise["conv0"])
+            x = y + self.conv1(x, styles["conv1"], noise["conv1"], gain=math.sqrt(0.5))
+        else:
+            x = self.conv0(x, styles["conv0"], noise["conv0"])
+            x = self.conv1(x, styles["conv1"], noise["conv1"])
+        if img is not None:
+            img = upsample2d(img, self.resample_filter)
+        if hasattr(self, "torgb"):
+            rgb = self.torgb(x, styles["torgb"]).float() if x.dtype != torch.float64 else self.torgb(x, styles["torgb"])
+            img = rgb if img is None else img + rgb
+        return x, img
+
+
+class SynthesisNetwork(nn.Module):
+    """ws [N, num_ws, w_dim] → images [N, C, H, W], nominal [-1, 1], not clamped.
+
+    `style_dims` maps every modulated layer, in execution order, to the width of its style; `rows` to the row of ws that it reads;
+    `noise_shapes` maps every noise buffer to its (H, W).
+    """
+
+    def __init__(self, config: StyleGAN2Config):
+        super().__init__()
+        self.w_dim, self.img_resolution, self.img_channels = config.w_dim, config.img_resolution, config.img_channels
+        self.style_dims: dict[str, int] = {}
+        self.rows: dict[str, int] = {}
+        self.noise_shapes: dict[str, tuple[int, int]] = {}
+        row = 0
+        for resolution in config.resolutions:
+            block = SynthesisBlock(config, resolution)
+            setattr(self, f"b{resolution}", block)
+            for name, layer in block.modulated_layers():
+                self.style_dims[f"b{resolution}.{name}"] = layer.in_channels
+                self.rows[f"b{resolution}.{name}"] = row
+                if name != "torgb":  # the torgb of a block reads the row of the next block's first convolution
+                    row += 1
+                    if config.use_noise:
+                        self.noise_shapes[f"b{resolution}.{name}.noise_const"] = (resolution, resolution)
+        self.num_ws = row + 1
+
+    def blocks(self) -> Iterator[tuple[str, SynthesisBlock]]:
+        """(name, block) from 4 px upwards."""
+        for name, block in self.named_children():
+            if isinstance(block, SynthesisBlock):
+                yield name, block
+
+    def affine(self, ws: Tensor) -> Tensor:
+        """ws: [N, num_ws, w_dim] → styles: [N, sum(style_dims)], every layer's affine output in execution order."""
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise LatentError(f"ws has the shape {tuple(ws.shape)}; this generator takes [N, {self.num_ws}, {self.w_dim}]")
+        dtype = self.b4.conv1.affine.weight.dtype
+        parts = []
+        for name, block in self.blocks():
+            for part, layer in block.modulated_layers():
+                parts.append(layer.affine(ws[:, self.rows[f"{name}.{part}"]].to(dtype)))
+        return torch.cat(parts, dim=1)
+
+    def render(self, styles: Tensor, noise_mode: str = "const", noise: Optional[Mapping[str, Tensor]] = None, rng: RNG = None) -> Tensor:
+        """styles: [N, sum(style_dims)] → images. noise: buffer name → [N or 1, 1, H, W] that replaces the stored maps.
+
+        rng: where random noise comes from, one generator or one per image (drawn on its device, then moved); None = torch's own.
+        """
+        if noise_mode not in NOISE_MODES:
+            raise LatentError(f"noise_mode {noise_mode!r}: one of {', '.join(NOISE_MODES)} is allowed")
+        width = sum(self.style_dims.values())
+        if styles.ndim != 2 or styles.shape[1] != width:
+            raise LatentError(f"styles have the shape {tuple(styles.shape)}; this generator takes [N, {width}]")
+        by_layer = dict(zip(self.style_dims, styles.split(list(self.style_dims.values()), dim=1)))
+        x: Optional[Tensor] = None
+        img: Optional[Tensor] = None
+        for name, block in self.blocks():
+            parts = [part for part, _ in block.modulated_layers()]
+            block_styles = {part: by_layer[f"{name}.{part}"] for part in parts}
+            block_noise = {part: self._noise_of(f"{name}.{part}", styles, noise_mode, noise, rng) for part in parts}
+            x, img = block(x, img, block_styles, block_noise)
+        assert img is not None
+        return img
+
+    def forward(self, ws: Tensor, noise_mode: str = "const", noise: Optional[Mapping[str, Tensor]] = None, rng: RNG = None,
+                force_fp32: Optional[bool] = None) -> Tensor:
+        """force_fp32 is accepted because official scripts pass it; the networks run in the dtype of their weights."""
+        return self.render(self.affine(ws), noise_mode=noise_mode, noise=noise, rng=rng)
+
+    def _noise_of(self, layer: str, styles: Tensor, noise_mode: str, noise: Optional[Mapping[str, Tensor]], rng: RNG) -> Optional[Tensor]:
+        name = f"{layer}.noise_const"
+        if name not in self.noise_shapes or noise_mode == "none":
+            return None
+        if noise is not None and name in noise:
+            return noise[name].to(styles)
+        if noise_mode == "const":
+            return self.get_buffer(name).to(styles.dtype)[None, None]
+        return random_normal((styles.shape[0], 1, *self.noise_shapes[name]), rng).to(styles)
+
+
+def random_normal(shape: Sequence[int], rng: RNG) -> Tensor:
+    """Standard normal numbers; one generator per image makes image i the same in a batch of any size."""
+    if rng is None or isinstance(rng, torch.Generator):
+        return torch.randn(*shape, generator=rng, device=None if rng is None else rng.device)
+    if len(rng) != shape[0]:
+        raise LatentError(f"{len(rng)} random generators for a batch of {shape[0]}; give one, or one per image")
+    return torch.stack([torch.randn(*shape[1:], generator=generator, device=generator.device) for generator in rng])
+
+
+class StyleGAN2Generator(nn.Module):
+    """z → ws → images. Facts of the network are attributes; calls have the signatures of the official PyTorch release."""
+
+    def __init__(self, config: StyleGAN2Config):
+        super().__init__()
+        self.config = config
+        self.z_dim, self.c_dim, self.w_dim = config.z_dim, config.c_dim, config.w_dim
+        self.img_resolution, self.img_channels = config.img_resolution, config.img_channels
+        self.synthesis = SynthesisNetwork(config)
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = MappingNetwork(
+            config.z_dim, config.c_dim, config.w_dim, self.num_ws, num_layers=config.mapping_layers,
+            embed_features=config.mapping_embed_features, layer_features=config.mapping_layer_features,
+            activation=config.mapping_activation, lr_multiplier=config.mapping_lr_multiplier, w_avg_beta=config.w_avg_beta)
+
+    @property
+    def img_shape(self) -> tuple[int, int]:
+        """(H, W) of a picture."""
+        return self.img_resolution, self.img_resolution
+
+    @property
+    def style_dims(self) -> dict[str, int]:
+        """Modulated layer → width of its style, in execution order."""
+        return self.synthesis.style_dims
+
+    @property
+    def noise_shapes(self) -> dict[str, tuple[int, int]]:
+        """Noise buffer → (H, W); empty for a generator without noise."""
+        return self.synthesis.noise_shapes
+
+    @property
+    def w_avg(self) -> Tensor:
+        """[w_dim], the mean of w that truncation pulls towards."""
+        return self.mapping.w_avg
+
+    def forward(self, z: Tensor, c: Optional[Tensor] = None, truncation_psi: float = 1.0, truncation_cutoff: Optional[int] = None,
+                noise_mode: str = "const", noise: Optional[Mapping[str, Tensor]] = None, rng: RNG = None,
+                force_fp32: Optional[bool] = None) -> Tensor:
+        """z: [N, z_dim], c: [N, c_dim] → images [N, C, H, W]."""
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+        return self.synthesis(ws, noise_mode=noise_mode, noise=noise, rng=rng)
