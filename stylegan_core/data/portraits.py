@@ -1,0 +1,135 @@
+"""Procedural portraits whose attributes are known: who is sampled, how a person changes, and how pictures are written.
+
+Portrait i of seed S comes from `numpy.random.SeedSequence([S, i])`: one child stream chooses attributes and identity,
+another the stochastic detail (freckles, hair strands, grain), so that one person can be drawn with other detail.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import erf
+from pathlib import Path
+
+import numpy as np
+
+from stylegan_core.data.portrait_person import IDENTITY_TRAITS, Person
+from stylegan_core.data.portrait_face import draw_portrait
+from stylegan_core.errors import UsageError
+
+ATTRIBUTES: tuple[str, ...] = (
+    "yaw",  # -1 looks to the left of the picture, 1 to the right
+    "tilt",  # head leaning: -1 towards the left of the picture, 1 towards the right
+    "smile",  # -1 frown, 1 smile
+    "mouth_open",  # -1 closed, 1 wide open
+    "eyes_open",  # -1 shut, 1 wide open
+    "age",  # -1 child, 1 old
+    "glasses",  # 0 or 1
+    "beard",  # 0 or 1
+    "hat",  # 0 or 1
+    "hair_length",  # -1 cropped, 1 below the shoulders
+    "hair_colour",  # -1 black, then brown, auburn, ginger, blond, 1 platinum
+    "skin_tone",  # -1 dark, 1 light
+    "light",  # -1 light from the left of the picture, 1 from the right
+    "background",  # position on a path of colours
+)
+BINARY_ATTRIBUTES = ("glasses", "beard", "hat")
+LAWS = ("correlated", "independent")
+STYLES = ("colour", "ink")
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """Everything that is needed to draw one picture."""
+
+    attributes: dict[str, float]  # keys of ATTRIBUTES, in that order
+    identity: dict[str, float]  # keys of IDENTITY_TRAITS, each in [-1, 1]
+    detail_seed: int  # freckles, strands and grain
+    style: str = "colour"  # or "ink"
+
+    def with_attributes(self, **changes: float) -> Portrait:
+        """The same person and detail with some attributes changed: a true counterfactual."""
+        for name, value in changes.items():
+            _check_attribute(name, value)
+        values = {name: float(changes.get(name, value)) for name, value in self.attributes.items()}
+        return replace(self, attributes=values)
+
+    def with_detail(self, seed: int) -> Portrait:
+        """The same person and attributes with other stochastic detail."""
+        return replace(self, detail_seed=int(seed))
+
+
+def sample_portrait(seed: int, index: int, *, law: str = "correlated", style: str = "colour") -> Portrait:
+    """Portrait `index` of the endless set `seed` (training 0, validation 1, tests from 1000)."""
+    if seed < 0 or index < 0:
+        raise UsageError(f"a portrait needs a seed and an index of 0 or more, not seed {seed}, index {index}")
+    _check_choice("law", law, LAWS)
+    _check_choice("style", style, STYLES)
+    person_stream, detail_stream = np.random.SeedSequence([seed, index]).spawn(2)
+    rng = np.random.default_rng(person_stream)
+    attributes = _draw_attributes(rng, law)
+    traits = rng.uniform(-1.0, 1.0, len(IDENTITY_TRAITS))
+    identity = {name: float(value) for name, value in zip(IDENTITY_TRAITS, traits, strict=True)}
+    return Portrait(attributes, identity, int(detail_stream.generate_state(1)[0]), style)
+
+
+def render_portrait(portrait: Portrait, resolution: int) -> np.ndarray:
+    """[R, R, 3] uint8; the same composition at every resolution."""
+    if not 8 <= resolution <= 4096:
+        raise UsageError(f"resolution {resolution} is not between 8 and 4096")
+    _check_choice("style", portrait.style, STYLES)
+    return draw_portrait(Person.from_values(portrait.attributes, portrait.identity), portrait.detail_seed, portrait.style, resolution)
+
+
+def portrait_u8(seed: int, index: int, resolution: int = 64, *, law: str = "correlated", style: str = "colour") -> tuple[np.ndarray, dict[str, float]]:
+    """Picture [R, R, 3] uint8 and attributes of portrait `index` of `seed`."""
+    portrait = sample_portrait(seed, index, law=law, style=style)
+    return render_portrait(portrait, resolution), dict(portrait.attributes)
+
+
+# Joint laws.
+
+
+def _draw_attributes(rng: np.random.Generator, law: str) -> dict[str, float]:
+    """Attributes of one person; both laws use the same number of draws, so identity does not depend on the law."""
+    pose = 2.0 * rng.beta([1.7, 2.2, 1.3, 1.1, 1.5], [1.7, 2.2, 1.1, 1.4, 1.0]) - 1.0
+    normal = rng.standard_normal(5)
+    chance = rng.uniform(size=3)
+    background = rng.uniform(-1.0, 1.0)
+    age, length, colour, skin, light = normal
+    if law == "correlated":
+        colour = 0.40 * age + 0.40 * skin + 0.825 * colour
+        length = -0.30 * age + 0.954 * length
+        pose[3] = 0.75 * pose[3] + 0.25 * pose[2]
+    age, length, colour, skin, light = (_uniform_of_normal(value) for value in (age, length, colour, skin, light))
+    glasses, beard, hat = 0.30, 0.30, 0.22
+    if law == "correlated":
+        glasses, beard = 0.30 + 0.22 * age, 0.30 + 0.16 * age
+    has_glasses, has_beard, has_hat = (float(u < p) for u, p in zip(chance, (glasses, beard, hat), strict=True))
+    if law == "correlated" and has_beard:
+        length = -1.0 + (length + 1.0) * 0.65  # nobody with a beard has hair longer than 0.3
+    values = (*pose, age, has_glasses, has_beard, has_hat, length, colour, skin, light, background)
+    return {name: float(value) for name, value in zip(ATTRIBUTES, values, strict=True)}
+
+
+def _uniform_of_normal(value: float) -> float:
+    """Map a standard normal value to a uniform one in [-1, 1]."""
+    return erf(value / 2.0**0.5)
+
+
+def _check_attribute(name: str, value: float) -> None:
+    if name not in ATTRIBUTES:
+        raise UsageError(f"unknown attribute {name!r}; there are {', '.join(ATTRIBUTES)}")
+    if name in BINARY_ATTRIBUTES:
+        if value not in (0, 1):
+            raise UsageError(f"{name}={value}: it is either 0 or 1")
+    elif not -1.0 <= value <= 1.0:
+        raise UsageError(f"{name}={value}: it lies between -1 and 1")
+
+
+def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{option}={value!r} is not one of {', '.join(allowed)}")
