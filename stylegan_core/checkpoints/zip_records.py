@@ -105,7 +105,7 @@ def _members(directory: memoryview, count: int) -> list[tuple[int, str, int, int
         if flags & _ENCRYPTED:
             raise UnsafeCheckpointError(f"the file {shown!r} in the zip archive is encrypted; refused")
         if method != 0 or packed != size:
-            raise UnsafeCheckpointError(f"the file {shown!r} in the zip archive is compressed, as no checkpoint is; refused")
+            raise UnsafeCheckpointError(f"the file {shown!r} in the zip archive is compressed, as none is; refused")
         parts = name.replace("\\", "/").split("/")
         if ".." in parts or parts[0] == "" or ":" in parts[0] or "\0" in name:
             raise UnsafeCheckpointError(f"the name {shown!r} in the zip archive leads out of it; refused")
