@@ -1,4 +1,4 @@
-"""Drawing one person on a canvas: background, body, head and everything that is worn; the face is in portrait_face.py."""
+"""Drawing one person on a canvas: background, body, hair, head, ears and hat; the face is in portrait_face.py."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from stylegan_core.data.portrait_shapes import (
     Array,
     Canvas,
     along,
+    between,
     capsule,
     ellipse,
     fill,
-    hsv,
     intersection,
     lattice_noise,
     ramp,
     rounded_box,
-    between,
     stroke,
     union,
 )
@@ -33,7 +32,7 @@ class Sitting:
     """A person in front of a canvas, with what several layers need.
 
     u, v: [R, R] coordinates in the frame of the head (turned by tilt); pixel: size of a pixel in head units;
-    head: [R, R] distance to the head; normal_x, normal_y: [R, R] of the head; line: [h] outline width in ink.
+    head: [R, R] distance to the head; normal_x, normal_y: [R, R] of the head.
     """
 
     person: Person
@@ -173,7 +172,7 @@ class HairShape:
 
 
 def hair_shape(sitting: Sitting) -> HairShape:
-    """Hair grown around the skull, falling at the sides as far as its length, cut free from the face at the hairline."""
+    """Hair grown around the skull, falling at the sides to its length, cut free from the face at the hairline."""
     person, u, v = sitting.person, sitting.u, sitting.v
     traits, side = person.traits, sin(person.turn)
     length = 0.5 * (person.attributes["hair_length"] + 1.0)
@@ -310,7 +309,8 @@ def paint_hat(sitting: Sitting, hair: HairShape) -> None:
     sitting.canvas.paint(sitting.fill(crown), colour)
     sitting.canvas.outline(crown, 0.024)
     if kind < -0.2:
-        band = intersection(ellipse(middle, v + 0.16, person.half_width + grown + 0.02, 0.63), np.abs(v + 0.47 - sag) - 0.085, 0.05)
+        wide = ellipse(middle, v + 0.16, person.half_width + grown + 0.02, 0.63)
+        band = intersection(wide, np.abs(v + 0.47 - sag) - 0.085, 0.05)
         colour = shaded(0.35 + 0.6 * person.hat, tone) * weave
     elif kind < 0.3:
         band = intersection(ellipse(u - (0.30 * side), v + 0.36 - 0.5 * sag, 0.46, 0.10), -v - 0.43 + sag, 0.02)

@@ -1,4 +1,4 @@
-"""Drawing a face: eyes, brows, nose, mouth, beard, glasses, and the traces of age."""
+"""Drawing a face (eyes, brows, nose, mouth, beard, glasses, the traces of age) and, with it, the whole portrait."""
 
 from __future__ import annotations
 
@@ -18,8 +18,20 @@ from stylegan_core.data.portrait_drawing import (
     paint_hat,
     paint_head,
 )
+from stylegan_core.data.portrait_ink import ink_drawing
 from stylegan_core.data.portrait_person import Person, shaded
-from stylegan_core.data.portrait_shapes import Array, Canvas, arc, capsule, ellipse, intersection, ramp, rgb, rounded_box, union
+from stylegan_core.data.portrait_shapes import (
+    Array,
+    Canvas,
+    arc,
+    capsule,
+    ellipse,
+    intersection,
+    ramp,
+    rgb,
+    rounded_box,
+    union,
+)
 
 EYE_HEIGHT = -0.015
 EYE_LONGITUDE = 0.44
@@ -98,7 +110,10 @@ def paint_eyes(sitting: Sitting) -> None:
         _paint_eye(sitting, box, u, v, half, size, opened)
 
 
-def _paint_eye(sitting: Sitting, box: tuple[slice, slice], u: Array, v: Array, half: float, size: float, opened: float) -> None:
+def _paint_eye(
+    sitting: Sitting, box: tuple[slice, slice], u: Array, v: Array, half: float, size: float, opened: float
+) -> None:
+    """One eye around its centre. u, v: [h, w] from the centre; half: its half width; opened: 0 shut, 1 wide open."""
     person, canvas = sitting.person, sitting.canvas
     e = u * (1.0 / half)
     inside = 1.0 - e * e
@@ -200,7 +215,7 @@ def paint_mouth(sitting: Sitting) -> None:
     under = np.exp(-((e * 1.5) ** 2) - ((v - bottom - 0.085) * (1.0 / 0.03)) ** 2)
     canvas.darken(0.25 * under, np.array([0.6, 0.5, 0.5], np.float32), box)
     tone = person.tone(sitting.normal_x[box], sitting.normal_y[box] - 0.15)
-    sheen = 0.88 + 0.30 * np.exp(-((v - bottom - 0.022) * (1.0 / 0.018)) ** 2 - 2.5 * e * e)
+    sheen = 0.88 + 0.30 * np.exp(-(((v - bottom - 0.022) * (1.0 / 0.018)) ** 2) - 2.5 * e * e)
     canvas.paint(sitting.between(above, below), shaded(person.lips, tone, depth=0.62) * sheen, box)
     canvas.outline(np.maximum(-above, below), 0.014, box)
     # Inside.
@@ -208,7 +223,8 @@ def paint_mouth(sitting: Sitting) -> None:
     canvas.paint(gap, rgb("4a1420"), box)
     tongue = ellipse(u, v - 0.185 * opened - 0.02, 0.62 * half, 0.07)
     canvas.paint(gap * sitting.fill(tongue), rgb("c2545c"), box)
-    teeth = np.maximum(v - top - 0.012 - 0.045 * min(2.0 * opened, 1.0) * np.maximum(inside, 0.0), np.abs(u) - 0.86 * half)
+    bite = 0.012 + 0.045 * min(2.0 * opened, 1.0) * np.maximum(inside, 0.0)
+    teeth = np.maximum(v - top - bite, np.abs(u) - 0.86 * half)
     canvas.paint(gap * sitting.fill(teeth), rgb("f6f2ea"), box)
     seam = sitting.stroke((v - top) * flat, 0.024 * np.sqrt(np.maximum(1.08 - e * e, 0.0)))
     canvas.paint(0.80 * seam, 0.42 * person.lips, box)
@@ -258,7 +274,7 @@ def paint_glasses(sitting: Sitting) -> None:
         box = sitting.box(u0, 0.01, 0.27, 0.24)
         u, v = sitting.u[box] - u0, sitting.v[box] - 0.01
         lens = rounded_box(u, v, half, 0.155, min(float(corner), 0.95 * half))
-        glare = 0.10 + 0.16 * np.exp(-((u + 0.6 * v + 0.06 * person.light[0]) * (1.0 / 0.05)) ** 2)
+        glare = 0.10 + 0.16 * np.exp(-(((u + 0.6 * v + 0.06 * person.light[0]) * (1.0 / 0.05)) ** 2))
         canvas.paint(sitting.fill(lens) * glare, rgb("eaf4ff"), box)
         canvas.paint(sitting.stroke(lens, 0.042), person.frame, box)
         canvas.outline(lens, 0.036, box)
@@ -297,5 +313,6 @@ def draw_portrait(person: Person, detail_seed: int, style: str, resolution: int)
         paint_hat(sitting, hair)
     if person.attributes["glasses"] >= 0.5:
         paint_glasses(sitting)
-    pixels = np.clip(canvas.image, 0.0, 1.0) * 255.0 + 0.5
+    picture = ink_drawing(canvas) if style == "ink" else np.clip(canvas.image, 0.0, 1.0)
+    pixels = picture * 255.0 + 0.5
     return np.ascontiguousarray(pixels.astype(np.uint8).transpose(1, 2, 0))

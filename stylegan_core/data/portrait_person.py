@@ -23,9 +23,8 @@ IDENTITY_TRAITS: tuple[str, ...] = (
 
 SKIN = np.stack([rgb(c) for c in ("4d2d20", "7d4d32", "a9714c", "d09c74", "eabf9c", "f8ddc8")])
 HAIR = np.stack([rgb(c) for c in ("1d1a20", "3f281c", "6d4228", "a24f27", "cf7c35", "deb368", "f2e2b6")])
-BACKGROUND = np.stack(
-    [rgb(c) for c in ("2c3a66", "5f5290", "a3679a", "dc8390", "f4b391", "f3d98f", "b4cd8c", "6fae98", "3a8596", "23566b")]
-)
+BACKGROUND_PATH = "2c3a66 5f5290 a3679a dc8390 f4b391 f3d98f b4cd8c 6fae98 3a8596 23566b"
+BACKGROUND = np.stack([rgb(c) for c in BACKGROUND_PATH.split()])
 IRIS = np.stack([rgb(c) for c in ("3b2416", "6a4322", "7d7a35", "4d8a5c", "4a86b4", "7fa4bd")])
 LIPS = np.stack([rgb(c) for c in ("b4604f", "c24a50", "a83250")])
 FRAMES = np.stack([rgb(c) for c in ("17171c", "4a2a1b", "8a2430", "1f3b66")])
@@ -91,8 +90,10 @@ class Person:
         return np.minimum(np.maximum(0.27 + 0.73 * facing, 0.0), 1.0)
 
     def on_head(self, longitude: float, v: float, reach: float = 1.0) -> tuple[float, float]:
-        """Where a point of the turned head appears. longitude: radians, 0 is the face's middle; v: height in head units;
-        reach: 1 is the surface. Returns (u, foreshortening in [0.25, 1])."""
+        """Where a point of the turned head appears: (u, foreshortening in [0.25, 1]).
+
+        longitude: radians from the middle of the face; v: height in head units; reach: 1 is the surface.
+        """
         ring = sqrt(max(1.0 - (v / 0.85) ** 2, 0.1))
         angle = longitude + self.turn
         return self.half_width * ring * reach * sin(angle), max(cos(angle), 0.25)

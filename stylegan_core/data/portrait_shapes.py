@@ -50,11 +50,13 @@ class Canvas:
             self.lines[rows, columns] *= 1.0 - alpha
 
     def darken(self, amount: Array, tint: Array, box: tuple[slice, slice] | None = None) -> None:
-        """Multiply the picture by 1 - amount * (1 - tint). amount: [h, w] in [0, 1]; tint: [3], what full amount leaves."""
+        """Multiply the picture by 1 - amount * (1 - tint). amount: [h, w] in [0, 1]; tint: [3], the factor at 1."""
         rows, columns = box if box is not None else (slice(None), slice(None))
         self.image[:, rows, columns] *= 1.0 - amount * (1.0 - tint)[:, None, None]
 
-    def outline(self, distance: Array, width: float, box: tuple[slice, slice] | None = None, *, strength: Array | float = 1.0) -> None:
+    def outline(
+        self, distance: Array, width: float, box: tuple[slice, slice] | None = None, *, strength: Array | float = 1.0
+    ) -> None:
         """Draw an ink line along distance 0, on a canvas that has lines (elsewhere nothing happens)."""
         if self.lines is None:
             return

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import erf
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from stylegan_core.data.portrait_person import IDENTITY_TRAITS, Person
 from stylegan_core.data.portrait_face import draw_portrait
+from stylegan_core.data.portrait_person import IDENTITY_TRAITS, Person
 from stylegan_core.errors import UsageError
+from stylegan_core.files import atomic_write
 
 ATTRIBUTES: tuple[str, ...] = (
     "yaw",  # -1 looks to the left of the picture, 1 to the right
@@ -39,6 +41,7 @@ ATTRIBUTES: tuple[str, ...] = (
 BINARY_ATTRIBUTES = ("glasses", "beard", "hat")
 LAWS = ("correlated", "independent")
 STYLES = ("colour", "ink")
+DRAWING_VERSION = 1  # of the pictures; it goes up when a seed gives another picture than before
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Portrait:
 
     def with_detail(self, seed: int) -> Portrait:
         """The same person and attributes with other stochastic detail."""
+        if seed < 0:
+            raise UsageError(f"a detail seed is 0 or more, not {seed}")
         return replace(self, detail_seed=int(seed))
 
 
@@ -78,16 +83,76 @@ def sample_portrait(seed: int, index: int, *, law: str = "correlated", style: st
 
 def render_portrait(portrait: Portrait, resolution: int) -> np.ndarray:
     """[R, R, 3] uint8; the same composition at every resolution."""
-    if not 8 <= resolution <= 4096:
-        raise UsageError(f"resolution {resolution} is not between 8 and 4096")
+    _check_resolution(resolution)
     _check_choice("style", portrait.style, STYLES)
-    return draw_portrait(Person.from_values(portrait.attributes, portrait.identity), portrait.detail_seed, portrait.style, resolution)
+    person = Person.from_values(portrait.attributes, portrait.identity)
+    return draw_portrait(person, portrait.detail_seed, portrait.style, resolution)
 
 
-def portrait_u8(seed: int, index: int, resolution: int = 64, *, law: str = "correlated", style: str = "colour") -> tuple[np.ndarray, dict[str, float]]:
+def portrait_u8(
+    seed: int, index: int, resolution: int = 64, *, law: str = "correlated", style: str = "colour"
+) -> tuple[np.ndarray, dict[str, float]]:
     """Picture [R, R, 3] uint8 and attributes of portrait `index` of `seed`."""
     portrait = sample_portrait(seed, index, law=law, style=style)
     return render_portrait(portrait, resolution), dict(portrait.attributes)
+
+
+def write_portraits(
+    output: Path,
+    *,
+    count: int,
+    resolution: int,
+    seed: int,
+    law: str = "correlated",
+    style: str = "colour",
+    callback: Callable[[int, int], bool | None] | None = None,
+) -> Path:
+    """Write portraits 0 … count - 1 of `seed` to output/images/000000.png … and their attributes to output/labels.csv.
+
+    A picture that is already there, whole and drawn from the same seed, law, style and resolution, is kept. callback:
+    called as callback(done, count) after each picture, False stops, and a later call goes on; None is silent. The
+    labels are written last and name the pictures that are done. Returns `output`.
+    """
+    if count < 1:
+        raise UsageError(f"count={count}: at least one portrait is needed")
+    _check_resolution(resolution)
+    images = Path(output) / "images"
+    table = io.StringIO()
+    rows = csv.writer(table, lineterminator="\n")
+    rows.writerow(("file", *ATTRIBUTES))
+    for index in range(count):
+        portrait = sample_portrait(seed, index, law=law, style=style)
+        path = images / f"{index:06d}.png"
+        recipe = f"seed={seed} index={index} law={law} style={style} version={DRAWING_VERSION}"
+        if not _is_whole(path, resolution, recipe):
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(_png(render_portrait(portrait, resolution), recipe))
+        rows.writerow((path.name, *(f"{portrait.attributes[name]:.6g}" for name in ATTRIBUTES)))
+        if callback is not None and callback(index + 1, count) is False:
+            break
+    with atomic_write(Path(output) / "labels.csv") as temporary:
+        temporary.write_text(table.getvalue(), encoding="utf-8", newline="")
+    return Path(output)
+
+
+def _png(picture: np.ndarray, recipe: str) -> bytes:
+    notes = PngInfo()
+    notes.add_text("portrait", recipe)
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "PNG", pnginfo=notes, compress_level=4)
+    return data.getvalue()
+
+
+def _is_whole(path: Path, resolution: int, recipe: str) -> bool:
+    """Whether path is an undamaged picture of that size and recipe."""
+    try:
+        with Image.open(path) as picture:
+            if picture.size != (resolution, resolution) or picture.info.get("portrait") != recipe:
+                return False
+            picture.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
 
 
 # Joint laws.
@@ -123,6 +188,8 @@ def _uniform_of_normal(value: float) -> float:
 def _check_attribute(name: str, value: float) -> None:
     if name not in ATTRIBUTES:
         raise UsageError(f"unknown attribute {name!r}; there are {', '.join(ATTRIBUTES)}")
+    if not isinstance(value, (int, float, np.number)):
+        raise UsageError(f"{name}={value!r}: it is a number")
     if name in BINARY_ATTRIBUTES:
         if value not in (0, 1):
             raise UsageError(f"{name}={value}: it is either 0 or 1")
@@ -133,3 +200,8 @@ def _check_attribute(name: str, value: float) -> None:
 def _check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise UsageError(f"{option}={value!r} is not one of {', '.join(allowed)}")
+
+
+def _check_resolution(resolution: int) -> None:
+    if not 8 <= resolution <= 4096:
+        raise UsageError(f"resolution={resolution} is not between 8 and 4096")
