@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-MODULES = ("ops", "networks")
+MODULES = ("ops", "networks", "losses")
 
 
 @pytest.mark.parametrize("module", MODULES)

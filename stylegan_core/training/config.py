@@ -1,0 +1,77 @@
+"""Everything that decides what a training run computes, as one frozen record that is written beside its results."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+from stylegan_core.errors import UsageError
+from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig, config_to_dict
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A run of the StyleGAN2 trainer (SG2 Sec. 3; SG2-ADA App. B for the rates)."""
+
+    generator: StyleGAN2Config
+    discriminator: StyleGAN2DiscriminatorConfig
+    kimg: float = 1000.0                   # length in thousands of real images shown
+    batch: int = 32
+    micro_batch: Optional[int] = None      # images per pass, gradients are summed up to the batch; None = the batch
+    seed: int = 0
+    lr: float = 0.0025                     # both networks
+    beta2: float = 0.99                    # Adam; beta1 is 0
+    r1_gamma: float = 0.05
+    r1_every: int = 16                     # steps; 0 = never
+    pl_weight: float = 2.0                 # 0 = no path-length regularisation
+    pl_every: int = 4
+    pl_batch_shrink: int = 2
+    pl_decay: float = 0.01
+    mixing_prob: float = 0.9               # share of images whose ws come from two z
+    ema_kimg: float = 10.0
+    ema_rampup: Optional[float] = 0.05     # None = constant half-life
+    mirror: bool = False                   # show every picture mirrored half of the time
+    precision: str = "fp32"                # fp32, or bf16 = autocast where the machine has it
+    snapshot_kimg: float = 10.0            # a snapshot and a sheet of samples this often
+
+    def validate(self) -> TrainingConfig:
+        """Returns self; raises UsageError before the first step when the numbers cannot work together."""
+        micro = self.micro_batch or self.batch
+        if self.batch < 1 or self.batch % micro:
+            raise UsageError(f"--batch {self.batch} is not a multiple of --micro-batch {micro}")
+        group = self.discriminator.mbstd_group_size or micro
+        if micro % min(group, micro):
+            raise UsageError(f"--micro-batch {micro} is not a multiple of the minibatch statistic's group of {group}")
+        if self.precision not in ("fp32", "bf16"):
+            raise UsageError(f"--precision {self.precision!r}: fp32 or bf16 is allowed")
+        for name in ("img_resolution", "img_channels", "c_dim"):
+            if getattr(self.generator, name) != getattr(self.discriminator, name):
+                raise UsageError(f"generator and discriminator differ in {name}")
+        if not 0 <= self.mixing_prob <= 1 or self.kimg <= 0 or self.lr <= 0 or self.snapshot_kimg <= 0:
+            raise UsageError("kimg, lr and snapshot_kimg are above 0, mixing_prob is from 0 to 1")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        values = asdict(self)
+        return {**values, "generator": config_to_dict(self.generator), "discriminator": config_to_dict(self.discriminator)}
+
+
+# name: (channel_base, channel_max, w_dim, mapping_layers, r1_gamma)
+PRESETS: dict[str, tuple[int, int, int, int, float]] = {
+    "portraits64": (1536, 128, 128, 4, 0.05),   # what the bundled model was trained with, on two CPU cores
+    "small": (4096, 256, 256, 8, 0.1),          # a GPU of any size
+    "config-e": (16384, 512, 512, 8, 10.0),     # SG2 Table 1, row E
+    "config-f": (32768, 512, 512, 8, 10.0),     # SG2 Table 1, row F
+}
+
+
+def preset_config(name: str, *, resolution: int, img_channels: int = 3, c_dim: int = 0, **options: Any) -> TrainingConfig:
+    """The TrainingConfig of a preset; options override its fields. Raises UsageError for an unknown name."""
+    if name not in PRESETS:
+        raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)} is allowed")
+    channel_base, channel_max, w_dim, mapping_layers, r1_gamma = PRESETS[name]
+    shared = dict(c_dim=c_dim, img_resolution=resolution, img_channels=img_channels, channel_base=channel_base, channel_max=channel_max)
+    generator = StyleGAN2Config(z_dim=w_dim, w_dim=w_dim, mapping_layers=mapping_layers, w_avg_beta=0.998, **shared)
+    discriminator = StyleGAN2DiscriminatorConfig(**shared)
+    return TrainingConfig(generator, discriminator, **{"r1_gamma": r1_gamma, **options}).validate()

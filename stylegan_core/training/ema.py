@@ -1,0 +1,25 @@
+"""The average of the generator over training, which is what people use (Karras et al. 2018, Sec. 5)."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+from torch import nn
+
+
+def ema_beta(batch: int, nimg: int, ema_kimg: float, rampup: Optional[float] = 0.05) -> float:
+    """Decay per step for a half-life of ema_kimg thousand images, shorter while nimg·rampup is less. rampup None = constant."""
+    half_life = ema_kimg * 1000
+    if rampup is not None:
+        half_life = min(half_life, nimg * rampup)
+    return 0.5 ** (batch / max(half_life, 1e-8))
+
+
+@torch.no_grad()
+def update_ema(average: nn.Module, network: nn.Module, beta: float) -> None:
+    """average ← beta·average + (1 - beta)·network for parameters; buffers (w_avg, noise) are copied."""
+    for mean, value in zip(average.parameters(), network.parameters()):
+        mean.copy_(value.lerp(mean, beta))
+    for mean, value in zip(average.buffers(), network.buffers()):
+        mean.copy_(value)

@@ -1,0 +1,226 @@
+"""The StyleGAN2 training loop (SG2 Sec. 3; SG2-ADA): one visible loop, exact resume, snapshots, a JSONL log.
+
+Every random number of a step is a function of (seed, step), and every picture shown is a function of (seed, step), so stopping
+and resuming equals a straight run.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stylegan_core.data.images import ImageData, batch_indices
+from stylegan_core.errors import TrainingError, UsageError
+from stylegan_core.files import write_json
+from stylegan_core.networks.build import build
+from stylegan_core.progress import StepInfo
+from stylegan_core.training.config import TrainingConfig
+from stylegan_core.training.ema import ema_beta, update_ema
+from stylegan_core.training.snapshot import STATE_FILE, write_snapshot
+from stylegan_core.training.state import load_state
+from stylegan_core.training.steps import discriminator_step, generator_step, mixed_ws, path_length_step, r1_step
+
+
+@dataclass
+class Run:
+    """What a step changes."""
+
+    generator: Any
+    average: Any                # the EMA of the generator, which snapshots hold
+    discriminator: Any
+    optimisers: dict[str, torch.optim.Optimizer]
+    pl_mean: Tensor             # running mean of path lengths, []
+    step: int = 0
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        return {"G": self.generator, "D": self.discriminator, "G_ema": self.average}
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        return {"pl_mean": self.pl_mean}
+
+
+def train_generator(config: TrainingConfig, data: ImageData, output: str | Path, *, device: str = "cpu",
+                    transfer: Optional[Mapping[str, nn.Module]] = None,  # {"G", "D"}: start from these weights; None = random
+                    callback: Optional[Callable[[StepInfo], Optional[bool]]] = None) -> Path:
+    """Trains until config.kimg, resuming from `output` when it holds a state; returns the newest snapshot's path.
+
+    A callback that returns False stops the run after a snapshot. Raises TrainingError when a loss is not finite, naming the
+    last good snapshot, and when `output` holds a run of another configuration.
+    """
+    output = Path(output)
+    config = config.validate()
+    if data.resolution != config.generator.img_resolution:
+        raise UsageError(f"the pictures are {data.resolution} px, the generator makes {config.generator.img_resolution} px")
+    run = start_run(config, device, transfer)
+    facts = resume(run, config, data, output)
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "config.json", {"training": config.to_dict(), "data": data.name})
+    num_steps = int(np.ceil(config.kimg * 1000 / config.batch))
+    snapshot_steps = max(1, round(config.snapshot_kimg * 1000 / config.batch))
+    before, start, first_step = float(facts.get("seconds", 0.0)), time.monotonic(), run.step
+    newest = output / facts["snapshot"] if "snapshot" in facts else None
+    log = _open_log(output / "log.jsonl", run.step)
+
+    with log:
+        while run.step < num_steps:
+            measured = train_step(run, config, data)
+            run.step += 1
+            seconds = before + time.monotonic() - start
+            values = {name: value.float().mean().item() for name, value in measured.items()}
+            if not all(np.isfinite(value) for value in values.values()):
+                good = f"the last good snapshot is {newest}" if newest else "there is no snapshot yet"
+                raise TrainingError(f"a loss is not finite at step {run.step}: {values}; {good}; try a lower --lr or a higher --gamma")
+            record = {"step": run.step, "kimg": run.step * config.batch / 1000, "seconds": round(seconds, 3), **values}
+            log.write(json.dumps(record) + "\n")
+            keep_going = callback is None or callback(StepInfo(
+                run.step, num_steps, measured["loss_G"], measured, seconds=seconds)) is not False
+            if run.step % snapshot_steps == 0 or run.step == num_steps or not keep_going:
+                log.flush()
+                seen = {"images_per_second": round((run.step - first_step) * config.batch / max(time.monotonic() - start, 1e-9), 2)}
+                newest = write_snapshot(output, run.networks, run.optimisers, run.values, config, data.name,
+                                        step=run.step, seconds=seconds, facts=seen)
+            if not keep_going:
+                break
+    if newest is None:
+        raise UsageError(f"{output} already holds {run.step} steps, which is all of --kimg {config.kimg:g}; ask for more")
+    return newest
+
+
+def start_run(config: TrainingConfig, device: str, transfer: Optional[Mapping[str, nn.Module]]) -> Run:
+    """Networks with the weights of (seed) or of `transfer`, and Adam with the constants of lazy regularisation."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        generator, discriminator = build(config.generator), build(config.discriminator)
+    for network, name in ((generator, "G"), (discriminator, "D")):
+        if transfer is not None and name in transfer:
+            network.load_state_dict(transfer[name].state_dict())
+    generator, discriminator = generator.to(device).train(), discriminator.to(device).train()
+    average = copy.deepcopy(generator).eval().requires_grad_(False)
+    pl_every = config.pl_every if config.pl_weight > 0 else 0
+    optimisers = {"opt_G": lazy_adam(generator, config, pl_every), "opt_D": lazy_adam(discriminator, config, config.r1_every)}
+    return Run(generator, average, discriminator, optimisers, torch.zeros([], device=device))
+
+
+def lazy_adam(network: nn.Module, config: TrainingConfig, every: int) -> torch.optim.Adam:
+    """Adam whose constants allow for the extra step that a lazy regulariser adds every k steps (SG2 App. B)."""
+    lr, beta2 = lazy_constants(config.lr, config.beta2, every)
+    return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.0, beta2), eps=1e-8)
+
+
+def lazy_constants(lr: float, beta2: float, every: int) -> tuple[float, float]:
+    """(lr·c, beta2^c) with c = k / (k + 1); every = 0 leaves them as they are."""
+    c = every / (every + 1) if every > 0 else 1.0
+    return lr * c, beta2**c
+
+
+def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, Tensor]:
+    """One step of both networks; returns losses and scores, one value per image."""
+    device, batch = run.pl_mean.device, config.batch
+    micro = config.micro_batch or batch
+    rng = torch.Generator().manual_seed(step_seed(config.seed, run.step))
+    real = torch.from_numpy(data.images_u8(batch_indices(len(data), batch, run.step, config.seed))).to(device).float() / 127.5 - 1
+    if config.mirror:
+        real = torch.where((torch.rand([batch, 1, 1, 1], generator=rng) < 0.5).to(device), real.flip(3), real)
+    c = None  # labels of training pictures are not read yet; conditional networks are refused by `train_generator`'s caller
+    autocast = config.precision == "bf16"
+    generator, discriminator = run.generator, run.discriminator
+    measured: dict[str, list[Tensor]] = {}
+
+    # Generator.
+    discriminator.requires_grad_(False)
+    run.optimisers["opt_G"].zero_grad(set_to_none=True)
+    fakes = []
+    for first in range(0, batch, micro):
+        z = torch.randn([micro, generator.z_dim], generator=rng).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            ws = mixed_ws(generator, z, c, rng, config.mixing_prob, update_emas=True)
+            images = generator.synthesis(ws, noise_mode="random", rng=rng).float()
+        _append(measured, loss_G=generator_step(discriminator, images, c, scale=micro / batch, autocast=autocast))
+        fakes.append(images.detach())
+    run.optimisers["opt_G"].step()
+
+    # Path length (SG2 Sec. 3.2), every few steps, weighted up by the interval.
+    if config.pl_weight > 0 and run.step % config.pl_every == 0:
+        run.optimisers["opt_G"].zero_grad(set_to_none=True)
+        z = torch.randn([max(1, batch // config.pl_batch_shrink), generator.z_dim], generator=rng).to(device)
+        ws = mixed_ws(generator, z, c, rng, config.mixing_prob)
+        images = generator.synthesis(ws, noise_mode="random", rng=rng)  # in full precision, since it differentiates twice
+        noise = torch.randn(images.shape, generator=rng).to(images)
+        lengths, mean = path_length_step(images, ws, noise, run.pl_mean, weight=config.pl_weight, decay=config.pl_decay,
+                                         scale=config.pl_every)
+        run.pl_mean.copy_(mean)
+        run.optimisers["opt_G"].step()
+        _append(measured, path_length=lengths)
+
+    # Discriminator, on the pictures that the generator has just made.
+    discriminator.requires_grad_(True)
+    run.optimisers["opt_D"].zero_grad(set_to_none=True)
+    for index, first in enumerate(range(0, batch, micro)):
+        loss, real_logits, fake_logits = discriminator_step(
+            discriminator, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast)
+        _append(measured, loss_D=loss, real_logits=real_logits, fake_logits=fake_logits)
+    run.optimisers["opt_D"].step()
+
+    # R1 (Mescheder et al. 2018), every few steps, weighted up by the interval.
+    if config.r1_every > 0 and run.step % config.r1_every == 0:
+        run.optimisers["opt_D"].zero_grad(set_to_none=True)
+        for first in range(0, batch, micro):
+            penalty = r1_step(discriminator, real[first : first + micro], c, gamma=config.r1_gamma,
+                              scale=config.r1_every * micro / batch)
+            _append(measured, r1=penalty)
+        run.optimisers["opt_D"].step()
+
+    update_ema(run.average, generator, ema_beta(batch, run.step * batch, config.ema_kimg, config.ema_rampup))
+    return {name: torch.cat(values) for name, values in measured.items()}
+
+
+def step_seed(seed: int, step: int) -> int:
+    """A 63-bit seed for the random numbers of one step."""
+    return int(np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def resume(run: Run, config: TrainingConfig, data: ImageData, output: Path) -> dict[str, Any]:
+    """Fills the run from the state in `output`; returns its facts, {} when there is none."""
+    state = output / STATE_FILE
+    if not state.exists():
+        return {}
+    facts = load_state(state, run.networks, run.optimisers, run.values)
+    changeable = ("kimg", "snapshot_kimg")
+    old, new = ({key: value for key, value in values.items() if key not in changeable} for values in (facts["training"], config.to_dict()))
+    different = [key for key in new if json.dumps(new[key]) != json.dumps(old.get(key))]
+    if facts["data"] != data.name:
+        different.append("data")
+    if different:
+        raise TrainingError(f"{output} holds a run with another {different[0]}; continue with its own options or choose a new folder")
+    run.step = int(facts["step"])
+    return facts
+
+
+def _open_log(path: Path, step: int) -> Any:
+    """The log, cut after `step`, so that steps repeated after a kill appear once."""
+    kept = []
+    if path.exists():
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                break
+    path.write_text("".join(line + "\n" for line in kept))
+    return path.open("a")
+
+
+def _append(measured: dict[str, list[Tensor]], **values: Tensor) -> None:
+    for name, value in values.items():
+        measured.setdefault(name, []).append(value.detach())

@@ -1,0 +1,49 @@
+"""What a training run leaves behind: the averaged generator, the discriminator, a sheet of samples, the state to resume from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from stylegan_core.checkpoints.native import save_native
+from stylegan_core.files import atomic_write
+from stylegan_core.provenance import version
+from stylegan_core.training.config import TrainingConfig
+from stylegan_core.training.state import save_state
+
+STATE_FILE = "state.safetensors"
+
+
+def write_snapshot(output: Path, networks: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer],
+                   values: Mapping[str, Tensor], config: TrainingConfig, data: str, *, step: int, seconds: float,
+                   facts: Mapping[str, Any]) -> Path:
+    """Writes snapshot-<kimg>.safetensors (G_ema), the same of D, samples-<kimg>.png and, last, the state; returns the first."""
+    kimg = step * config.batch / 1000
+    name = f"snapshot-{kimg:09.1f}.safetensors"
+    provenance = {"trainer": version(), "training": config.to_dict(), "data": data, "images_seen": step * config.batch,
+                  "seconds": round(seconds, 1), **facts}
+    save_native(networks["G_ema"], output / name, provenance=provenance)
+    save_native(networks["D"], output / f"discriminator-{kimg:09.1f}.safetensors", provenance=provenance)
+    save_samples(networks["G_ema"], output / f"samples-{kimg:09.1f}.png")
+    state = {"step": step, "seconds": seconds, "snapshot": name, "training": config.to_dict(), "data": data}
+    save_state(output / STATE_FILE, networks, optimisers, values, state)
+    return output / name
+
+
+@torch.no_grad()
+def save_samples(generator: Any, path: Path, *, columns: int = 12, num_rows: int = 6) -> None:
+    """A sheet of the samples of seeds 0, 1, … with their stored noise."""
+    z = np.concatenate([np.random.RandomState(seed).randn(1, generator.z_dim) for seed in range(columns * num_rows)])
+    device = next(generator.parameters()).device
+    images = torch.cat([generator(part.to(device)).cpu() for part in torch.from_numpy(z).float().split(columns)])
+    pictures = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    rows = [torch.cat(list(row), dim=2) for row in pictures.split(columns)]
+    sheet = torch.cat(rows, dim=1).permute(1, 2, 0).numpy()
+    with atomic_write(path) as temporary:
+        Image.fromarray(sheet[:, :, 0] if sheet.shape[2] == 1 else sheet).save(temporary, format="PNG")

@@ -1,0 +1,74 @@
+"""The four gradient steps of StyleGAN2 training: main and lazy-regularisation losses of generator and discriminator.
+
+Each function adds gradients of the batch mean to the parameters and returns what it measured; the loop owns the optimisers.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from stylegan_core.losses.adversarial import (
+    logistic_discriminator,
+    nonsaturating_generator,
+    path_length_penalty,
+    path_lengths,
+    r1_penalty,
+)
+from stylegan_core.networks.discriminator import StyleGAN2Discriminator
+from stylegan_core.networks.stylegan2 import StyleGAN2Generator
+
+
+def mixed_ws(generator: StyleGAN2Generator, z: Tensor, c: Optional[Tensor], rng: torch.Generator, mixing_prob: float,
+             update_emas: bool = False) -> Tensor:
+    """ws: [N, num_ws, w_dim] of which a share switches to another z at a random row (SG Sec. 3.1)."""
+    ws = generator.mapping(z, c, update_emas=update_emas)
+    if mixing_prob == 0:
+        return ws
+    batch, num_ws = ws.shape[:2]
+    other = generator.mapping(torch.randn(z.shape, generator=rng).to(z), c)
+    switch = torch.randint(1, num_ws, [batch], generator=rng)
+    is_mixed = torch.rand([batch], generator=rng) < mixing_prob
+    switch = torch.where(is_mixed, switch, torch.full_like(switch, num_ws)).to(z.device)
+    keep = torch.arange(num_ws, device=z.device)[None] < switch[:, None]
+    return torch.where(keep[:, :, None], ws, other)
+
+
+def generator_step(discriminator: StyleGAN2Discriminator, images: Tensor, c: Optional[Tensor], *, scale: float = 1.0,
+                   autocast: bool = False) -> Tensor:
+    """Non-saturating loss of rendered images [N, C, H, W] that carry a graph: [N]."""
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
+        logits = discriminator(images, c).float()
+    loss = nonsaturating_generator(logits)
+    (loss.mean() * scale).backward()
+    return loss.detach()
+
+
+def path_length_step(images: Tensor, ws: Tensor, noise: Tensor, pl_mean: Tensor, *, weight: float, decay: float,
+                     scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """(lengths [N], new running mean) of images rendered from ws with a graph; noise: standard normal [N, C, H, W]."""
+    lengths = path_lengths(images, ws, noise)
+    penalty, mean = path_length_penalty(lengths, pl_mean, decay)
+    (penalty.mean() * weight * scale).backward()
+    return lengths.detach(), mean
+
+
+def discriminator_step(discriminator: StyleGAN2Discriminator, real: Tensor, fake: Tensor, c: Optional[Tensor], *,
+                       fake_c: Optional[Tensor] = None, scale: float = 1.0, autocast: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """(loss, real logits, fake logits), each [N]; fake images are detached. Two passes, so that no group mixes real and fake."""
+    with torch.autocast(real.device.type, torch.bfloat16, enabled=autocast):
+        fake_logits = discriminator(fake.detach(), c if fake_c is None else fake_c).float()
+        real_logits = discriminator(real, c).float()
+    loss = logistic_discriminator(real_logits, fake_logits)
+    (loss.mean() * scale).backward()
+    return loss.detach(), real_logits.detach().squeeze(1), fake_logits.detach().squeeze(1)
+
+
+def r1_step(discriminator: StyleGAN2Discriminator, real: Tensor, c: Optional[Tensor], *, gamma: float, scale: float = 1.0) -> Tensor:
+    """Penalty [N] of the gradient at real images."""
+    real = real.detach().requires_grad_(True)
+    penalty = r1_penalty(real, discriminator(real, c))
+    (penalty.mean() * (gamma / 2) * scale).backward()
+    return penalty.detach()
