@@ -14,7 +14,7 @@ MAX_PSNR = 100.0  # of equal pictures, so that every figure is finite
 
 
 def psnr(target_u8: Tensor, images_u8: Tensor, mask: Tensor | None = None) -> Tensor:
-    """[N, H, W, C] uint8 each → dB [N], at most MAX_PSNR. mask: [N, 1, H, W] weights in [0, 1]; None = all pixels count."""
+    """[N, H, W, C] uint8 each → dB [N], at most MAX_PSNR. mask: [N, 1, H, W] weights; None = all count."""
     error = (target_u8.double() - images_u8.double()).square().mean(dim=3)
     if mask is None:
         mse = error.mean(dim=(1, 2))
@@ -25,9 +25,10 @@ def psnr(target_u8: Tensor, images_u8: Tensor, mask: Tensor | None = None) -> Te
 
 
 def ssim(target_u8: Tensor, images_u8: Tensor, mask: Tensor | None = None) -> Tensor:
-    """[N, H, W, C] uint8 each → [N]: mean structural similarity over channels and window positions (Wang et al. 2004, Eq. 13).
+    """[N, H, W, C] uint8 each → [N], averaged over channels and windows (Wang et al. 2004, Eq. 13).
 
-    Windows lie wholly inside the picture and shrink with pictures under 11 px. mask: windows count by the weight at their centre.
+    Windows lie wholly inside the picture and shrink with pictures under 11 px. mask: a window counts by the weight at
+    its centre.
     """
     x = target_u8.permute(0, 3, 1, 2).double() / 255
     y = images_u8.permute(0, 3, 1, 2).double() / 255
