@@ -7,6 +7,7 @@ composition at every resolution and thin lines fade instead of breaking.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -134,6 +135,18 @@ def capsule(x: Array, y: Array, start: tuple[float, float], end: tuple[float, fl
     px, py = x - start[0], y - start[1]
     t = np.minimum(np.maximum((px * dx + py * dy) * (1.0 / (dx * dx + dy * dy + 1e-9)), 0.0), 1.0)
     return np.sqrt((px - t * dx) ** 2 + (py - t * dy) ** 2) - radius
+
+
+def polygon(x: Array, y: Array, corners: Sequence[tuple[float, float]]) -> Array:
+    """Distance to a convex polygon (exact at its edges); the corners in either sense of rotation."""
+    area = sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(corners, (*corners[1:], corners[0]), strict=True))
+    sense = 1.0 if area > 0 else -1.0
+    distance = np.full_like(x, -1e3)
+    for (ax, ay), (bx, by) in zip(corners, (*corners[1:], corners[0]), strict=True):
+        dx, dy = bx - ax, by - ay
+        length = sense * max((dx * dx + dy * dy) ** 0.5, 1e-6)
+        distance = np.maximum(distance, (x - ax) * (dy / length) - (y - ay) * (dx / length))
+    return distance
 
 
 def union(first: Array, second: Array, blend: float) -> Array:
