@@ -8,7 +8,7 @@ from typing import Any
 _HOMES = {
     "load_generator": "stylegan_core.checkpoints.registry",
     "load_discriminator": "stylegan_core.checkpoints.registry",
-    "load_features": "stylegan_core.networks.features",
+    "load_features": "stylegan_core.features",
     "load_image": "stylegan_core.images",
     "save_image": "stylegan_core.images",
     "Generator": "stylegan_core.generator",

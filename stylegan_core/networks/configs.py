@@ -118,14 +118,52 @@ class StyleGAN2DiscriminatorConfig:
         return self
 
 
-Config = Union[StyleGAN2Config, StyleGAN2DiscriminatorConfig]
-CONFIGS: dict[str, type] = {config.kind: config for config in (StyleGAN2Config, StyleGAN2DiscriminatorConfig)}
+@dataclass(frozen=True)
+class AttributeNetworkConfig:
+    """A small network that predicts attributes; its maps make a perceptual distance."""
+
+    kind = "attribute-network"
+    architecture: str = "plain"            # plain, residual
+    img_resolution: int = 64               # pictures of other sizes are resampled to it
+    widths: tuple[int, ...] = (24, 48, 96, 128)  # one stage per width, each halves the size
+    pooled_dim: int = 96                   # length of the vector that the heads read; residual: the last width
+    embed_dim: int = 0                     # 0 = the pooled vector itself is the embedding
+    attributes: tuple[str, ...] = ("attribute",)
+    binary: tuple[str, ...] = ()           # those of the attributes that are probabilities, the others are in [-1, 1]
+    batch_norm: bool = False               # True only while it trains
+
+    def validate(self) -> AttributeNetworkConfig:
+        """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
+        _check_choice("architecture", self.architecture, ("plain", "residual"))
+        _check_resolution(self.img_resolution)
+        if not 1 <= len(self.widths) <= self.img_resolution.bit_length() - 1:
+            raise CheckpointError(f"{len(self.widths)} stages do not fit pictures of {self.img_resolution} px, which are halved by each")
+        for width in self.widths:
+            _check_range("widths", width, 1, 1024)
+        _check_range("pooled_dim", self.pooled_dim, 1, 4096)
+        _check_range("embed_dim", self.embed_dim, 0, 4096)
+        _check_range("values in the last map", self.widths[-1] * (self.img_resolution >> len(self.widths)) ** 2, 1, 1 << 16)
+        if self.architecture == "residual" and self.pooled_dim != self.widths[-1]:
+            raise CheckpointError(f"pooled_dim {self.pooled_dim}: a residual network pools its last width, {self.widths[-1]}")
+        names = self.attributes
+        if not 1 <= len(names) <= 1024 or len(set(names)) != len(names) or not all(isinstance(name, str) and name for name in names):
+            raise CheckpointError("attributes: 1 to 1024 different names are needed")
+        if not set(self.binary) <= set(names):
+            raise CheckpointError(f"binary {sorted(set(self.binary) - set(names))[0]!r} is not among the attributes")
+        return self
+
+
+Config = Union[StyleGAN2Config, StyleGAN2DiscriminatorConfig, AttributeNetworkConfig]
+CONFIGS: dict[str, type] = {
+    config.kind: config for config in (StyleGAN2Config, StyleGAN2DiscriminatorConfig, AttributeNetworkConfig)
+}
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """JSON-ready: the fields and `kind`."""
     values = asdict(config)
-    values["channels"] = {str(resolution): width for resolution, width in config.channels.items()}
+    if "channels" in values:
+        values["channels"] = {str(resolution): width for resolution, width in config.channels.items()}
     return {"kind": config.kind, **values}
 
 
@@ -146,6 +184,9 @@ def config_from_dict(values: Mapping[str, Any]) -> Any:
             fields["resample_filter"] = tuple(float(tap) for tap in fields["resample_filter"])
         if fields.get("content_box") is not None:
             fields["content_box"] = tuple(int(edge) for edge in fields["content_box"])
+        for name in ("widths", "attributes", "binary"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
         return config_type(**fields).validate()
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"the configuration of this {kind} is not valid: {error}") from None
