@@ -24,8 +24,9 @@ from stylegan_core.files import write_json
 from stylegan_core.networks.build import build
 from stylegan_core.progress import StepInfo
 from stylegan_core.training.config import TrainingConfig
+from stylegan_core.training.distributed import any_stops, average, average_gradients, num_processes, rank
 from stylegan_core.training.ema import ema_beta, update_ema
-from stylegan_core.training.snapshot import STATE_FILE, write_snapshot
+from stylegan_core.training.snapshot import STATE_FILE, snapshot_name, write_snapshot
 from stylegan_core.training.state import load_state
 from stylegan_core.training.steps import discriminator_step, generator_step, mixed_ws, path_length_step, r1_step
 
@@ -65,12 +66,13 @@ def train_generator(config: TrainingConfig, data: ImageData, output: str | Path,
     run = start_run(config, device, transfer)
     facts = resume(run, config, data, output)
     output.mkdir(parents=True, exist_ok=True)
-    write_json(output / "config.json", {"training": config.to_dict(), "data": data.name})
+    if rank() == 0:
+        write_json(output / "config.json", {"training": config.to_dict(), "data": data.name})
     num_steps = int(np.ceil(config.kimg * 1000 / config.batch))
     snapshot_steps = max(1, round(config.snapshot_kimg * 1000 / config.batch))
     before, start, first_step = float(facts.get("seconds", 0.0)), time.monotonic(), run.step
     newest = output / facts["snapshot"] if "snapshot" in facts else None
-    log = _open_log(output / "log.jsonl", run.step)
+    log = _open_log(output / ("log.jsonl" if rank() == 0 else f"log.{rank()}.jsonl"), run.step)
 
     with log:
         while run.step < num_steps:
@@ -83,17 +85,18 @@ def train_generator(config: TrainingConfig, data: ImageData, output: str | Path,
                 raise TrainingError(f"a loss is not finite at step {run.step}: {values}; {good}; try a lower --lr or a higher --gamma")
             record = {"step": run.step, "kimg": run.step * config.batch / 1000, "seconds": round(seconds, 3), **values}
             log.write(json.dumps(record) + "\n")
-            keep_going = callback is None or callback(StepInfo(
-                run.step, num_steps, measured["loss_G"], measured, seconds=seconds)) is not False
+            info = StepInfo(run.step, num_steps, measured["loss_G"], measured, seconds=seconds)
+            keep_going = not any_stops(callback is not None and callback(info) is False)
             if run.step % snapshot_steps == 0 or run.step == num_steps or not keep_going:
                 log.flush()
                 seen = {"images_per_second": round((run.step - first_step) * config.batch / max(time.monotonic() - start, 1e-9), 2)}
-                newest = write_snapshot(output, run.networks, run.optimisers, run.values, config, data.name,
-                                        step=run.step, seconds=seconds, facts=seen)
+                newest = output / snapshot_name(run.step * config.batch)
+                if rank() == 0:
+                    write_snapshot(output, run.networks, run.optimisers, run.values, config, data.name,
+                                   step=run.step, seconds=seconds, facts=seen)
             if not keep_going:
                 break
-    if newest is None:
-        raise UsageError(f"{output} already holds {run.step} steps, which is all of --kimg {config.kimg:g}; ask for more")
+    assert newest is not None  # the last step writes one
     return newest
 
 
@@ -126,13 +129,14 @@ def lazy_constants(lr: float, beta2: float, every: int) -> tuple[float, float]:
 
 def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, Tensor]:
     """One step of both networks; returns losses and scores, one value per image."""
-    device, batch = run.pl_mean.device, config.batch
-    micro = config.micro_batch or batch
-    rng = torch.Generator().manual_seed(step_seed(config.seed, run.step))
-    real = torch.from_numpy(data.images_u8(batch_indices(len(data), batch, run.step, config.seed))).to(device).float() / 127.5 - 1
+    device, batch = run.pl_mean.device, config.batch // num_processes()
+    micro = min(config.micro_batch or batch, batch)
+    rng = torch.Generator().manual_seed(step_seed(config.seed, run.step, rank()))
+    indices = batch_indices(len(data), config.batch, run.step, config.seed)[rank() * batch : (rank() + 1) * batch]
+    real = torch.from_numpy(data.images_u8(indices)).to(device).float() / 127.5 - 1
     if config.mirror:
         real = torch.where((torch.rand([batch, 1, 1, 1], generator=rng) < 0.5).to(device), real.flip(3), real)
-    c = None  # labels of training pictures are not read yet; conditional networks are refused by `train_generator`'s caller
+    c = None  # TrainingConfig.validate refuses conditional networks
     autocast = config.precision == "bf16"
     generator, discriminator = run.generator, run.discriminator
     measured: dict[str, list[Tensor]] = {}
@@ -148,6 +152,7 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
             images = generator.synthesis(ws, noise_mode="random", rng=rng).float()
         _append(measured, loss_G=generator_step(discriminator, images, c, scale=micro / batch, autocast=autocast))
         fakes.append(images.detach())
+    average_gradients(generator)
     run.optimisers["opt_G"].step()
 
     # Path length (SG2 Sec. 3.2), every few steps, weighted up by the interval.
@@ -160,6 +165,7 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
         lengths, mean = path_length_step(images, ws, noise, run.pl_mean, weight=config.pl_weight, decay=config.pl_decay,
                                          scale=config.pl_every)
         run.pl_mean.copy_(mean)
+        average_gradients(generator)
         run.optimisers["opt_G"].step()
         _append(measured, path_length=lengths)
 
@@ -170,6 +176,7 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
         loss, real_logits, fake_logits = discriminator_step(
             discriminator, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast)
         _append(measured, loss_D=loss, real_logits=real_logits, fake_logits=fake_logits)
+    average_gradients(discriminator)
     run.optimisers["opt_D"].step()
 
     # R1 (Mescheder et al. 2018), every few steps, weighted up by the interval.
@@ -179,15 +186,17 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
             penalty = r1_step(discriminator, real[first : first + micro], c, gamma=config.r1_gamma,
                               scale=config.r1_every * micro / batch)
             _append(measured, r1=penalty)
+        average_gradients(discriminator)
         run.optimisers["opt_D"].step()
 
-    update_ema(run.average, generator, ema_beta(batch, run.step * batch, config.ema_kimg, config.ema_rampup))
+    average([run.pl_mean, generator.w_avg])
+    update_ema(run.average, generator, ema_beta(config.batch, run.step * config.batch, config.ema_kimg, config.ema_rampup))
     return {name: torch.cat(values) for name, values in measured.items()}
 
 
-def step_seed(seed: int, step: int) -> int:
-    """A 63-bit seed for the random numbers of one step."""
-    return int(np.random.SeedSequence([seed, step, 1]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def step_seed(seed: int, step: int, process: int = 0) -> int:
+    """A 63-bit seed for the random numbers of one step of one process."""
+    return int(np.random.SeedSequence([seed, step, 1, process]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def resume(run: Run, config: TrainingConfig, data: ImageData, output: Path) -> dict[str, Any]:

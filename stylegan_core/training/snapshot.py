@@ -25,7 +25,7 @@ def write_snapshot(output: Path, networks: Mapping[str, nn.Module], optimisers: 
                    facts: Mapping[str, Any]) -> Path:
     """Writes snapshot-<kimg>.safetensors (G_ema), the same of D, samples-<kimg>.png and, last, the state; returns the first."""
     kimg = step * config.batch / 1000
-    name = f"snapshot-{kimg:09.1f}.safetensors"
+    name = snapshot_name(step * config.batch)
     provenance = {"trainer": version(), "training": config.to_dict(), "data": data, "images_seen": step * config.batch,
                   "seconds": round(seconds, 1), **facts}
     save_native(networks["G_ema"], output / name, provenance=provenance)
@@ -34,6 +34,11 @@ def write_snapshot(output: Path, networks: Mapping[str, nn.Module], optimisers: 
     state = {"step": step, "seconds": seconds, "snapshot": name, "training": config.to_dict(), "data": data}
     save_state(output / STATE_FILE, networks, optimisers, values, state)
     return output / name
+
+
+def snapshot_name(nimg: int) -> str:
+    """The file of the averaged generator after nimg images."""
+    return f"snapshot-{nimg / 1000:09.1f}.safetensors"
 
 
 @torch.no_grad()
