@@ -46,8 +46,10 @@ SUFFIXES = frozenset(
         ".heif",
     }
 )
+FIT_MODES = ("crop", "pad", "stretch")  # here, where no torch is imported: the command line checks them
 MAX_PIXELS = 64_000_000
 MIN_SIDE_PX = 2
+MAX_FILE_BYTES = 1 << 30
 MAX_PROFILE_BYTES = 4 << 20
 Color = tuple[int, int, int]
 
@@ -80,7 +82,7 @@ def read_image(
     """
     color = None if background is None else parse_color(background)
     name = display(Path(path))
-    _check_file(path, name)
+    check_file(path, name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about odd metadata and sizes; our own limits decide
         try:
@@ -128,7 +130,8 @@ def parse_color(text: str) -> Color:
         ) from None
 
 
-def _check_file(path: str | os.PathLike[str], name: str) -> None:
+def check_file(path: str | os.PathLike[str], name: str) -> None:
+    """Raises ImageError, with `name` in it, unless the path is a regular, non-empty file of a size that fits."""
     try:
         facts = os.stat(path)
     except FileNotFoundError:
@@ -141,6 +144,10 @@ def _check_file(path: str | os.PathLike[str], name: str) -> None:
         raise ImageError(f"{name} is a device, pipe or socket, not a picture file")
     if facts.st_size == 0:
         raise ImageError(f"{name} is empty (0 bytes)")
+    if facts.st_size > MAX_FILE_BYTES:
+        raise ImageError(
+            f"{name} is too large: {facts.st_size / 1e9:.3g} GB, at most {MAX_FILE_BYTES / 1e9:.3g} are read"
+        )
 
 
 def _open(path: str | os.PathLike[str], name: str) -> Image.Image:

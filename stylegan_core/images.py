@@ -18,9 +18,8 @@ from torch.nn.functional import pad
 
 from stylegan_core.errors import ImageError, OutputError, UsageError
 from stylegan_core.files import atomic_write, display
-from stylegan_core.image_reader import MAX_PIXELS, parse_color, read_image
+from stylegan_core.image_reader import FIT_MODES, MAX_PIXELS, parse_color, read_image
 
-FIT_MODES = ("crop", "pad", "stretch")
 FILTER = "lanczos"
 _WRITERS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -184,6 +183,12 @@ def fit_mask(mask: Tensor, geometry: Mapping[str, Any]) -> Tensor:
     left, top, right, bottom = geometry["pads"]
     inner = resize(mask, (out_height - top - bottom, out_width - left - right), box=tuple(geometry["box"]))
     return pad(inner, (left, right, top, bottom)).clamp(0, 1)
+
+
+def picture_proper(images: Tensor, generator: PictureShape) -> Tensor:
+    """Cuts away margins that are no part of the picture (a model of 4:3 cars on a square); most have none."""
+    left, top, right, bottom = _content_box(generator)
+    return images[:, :, top:bottom, left:right]
 
 
 def paste(render: Tensor, photo: Tensor, geometry: Mapping[str, Any]) -> Tensor:

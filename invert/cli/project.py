@@ -1,0 +1,203 @@
+"""`invert project`: pictures → inversions, by optimisation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from invert.cli import options
+from invert.cli.app import command
+from invert.cli.console import Terminal, duration
+
+if TYPE_CHECKING:
+    from invert.folder import Execution
+    from invert.jobs import Outputs, ProjectOptions
+    from invert.reports import Report
+    from invert.workers import Step
+
+HOW = "How to project"
+PICTURE = "How to read the picture"
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "project")(project)
+
+
+def project(
+    pictures: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures, folders, globs.")],
+    output: options.Output = Path("out"),
+    model: options.Model = options.DEFAULT_MODEL,
+    space: Annotated[
+        str, typer.Option("--space", metavar="z|w|w+|s", help="Where to look for the picture.", rich_help_panel=HOW)
+    ] = "w+",
+    preset: Annotated[
+        str,
+        typer.Option(
+            "--preset", metavar="NAME", help="fast, stylegan2, image2stylegan, pn-space.", rich_help_panel=HOW
+        ),
+    ] = "fast",
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", "--num-steps", metavar="N", help="How many (default: the preset's).", rich_help_panel=HOW
+        ),
+    ] = None,
+    perceptual: Annotated[
+        str,
+        typer.Option(
+            "--perceptual", metavar="NAME", help="auto, vgg, alex, squeeze, features, none.", rich_help_panel=HOW
+        ),
+    ] = "auto",
+    start: Annotated[
+        str,
+        typer.Option(
+            "--start", metavar="NAME|FILE", help="auto, mean, nearest, seed, or an inversion.", rich_help_panel=HOW
+        ),
+    ] = "auto",
+    restarts: Annotated[
+        int | None,
+        typer.Option("--restarts", metavar="N", help="Try from N starts, keep the best.", rich_help_panel=HOW),
+    ] = None,
+    class_: Annotated[
+        str | None,
+        typer.Option("--class", metavar="N|search", help="Class of a conditional model.", rich_help_panel=HOW),
+    ] = None,
+    fit: Annotated[
+        str,
+        typer.Option(
+            "--fit", metavar="MODE", help="crop, pad or stretch to the model's shape.", rich_help_panel=PICTURE
+        ),
+    ] = "crop",
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            "--mask", metavar="FILE|DIR", help="Match only where this picture is white.", rich_help_panel=PICTURE
+        ),
+    ] = None,
+    background: Annotated[
+        str, typer.Option("--background", metavar="COLOUR", help="Under transparent pixels.", rich_help_panel=PICTURE)
+    ] = "white",
+    max_megapixels: Annotated[
+        float, typer.Option("--max-megapixels", metavar="MP", help="Refuse larger pictures.", rich_help_panel=PICTURE)
+    ] = 64.0,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into sub-folders too.", rich_help_panel=PICTURE)
+    ] = False,
+    video: Annotated[
+        Path | None,
+        typer.Option("--video", "--save-video", metavar="FILE", help="Show the optimisation: .gif, .webp, .mp4."),
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", metavar="N", help="Pictures optimised together. (default: by size)")
+    ] = None,
+    devices: Annotated[
+        str | None, typer.Option("--devices", metavar="LIST", help="Share the pictures out over 0,1 or cpu,cpu.")
+    ] = None,
+    no_metadata: options.NoMetadata = False,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+    debug: options.Debug = False,
+) -> None:
+    """Find pictures in the latent space of a generator.
+
+    \b
+    Examples:
+      invert project photo.jpg
+      invert project photos/ -o out --space w --steps 200
+      invert project face.png --model ffhq --preset stylegan2 --video walk.gif
+      invert project cat.png --model cifar10.pkl --class search
+
+    For photo.jpg the folder gets photo.inversion.safetensors (latent and noise), photo.png (the render),
+    photo.compare.png (target, render, difference), and report.json. A command that was stopped goes on where it was.
+    """
+    from invert.folder import Execution
+    from invert.inputs import collect_inputs, is_picture_file
+    from invert.jobs import ProjectOptions, parse_class, plan_outputs
+    from invert.video import check_video
+    from stylegan_core.runtime import parse_devices, resolve_device, set_threads
+
+    terminal = Terminal(quiet=quiet)
+    chosen = ProjectOptions(
+        space=space, preset=preset, steps=steps, seed=seed, perceptual=perceptual, start=start, restarts=restarts,
+        class_index=parse_class(class_), fit=fit, background=background, mask=mask,
+        max_pixels=round(max_megapixels * 1e6),
+    ).validate()  # fmt: skip
+    if video is not None:
+        check_video(video)
+    inputs = collect_inputs(pictures, wanted=is_picture_file, recursive=recursive)
+    outputs = plan_outputs(inputs.paths, output, video)
+    if inputs.ignored:
+        names = ", ".join(path.name for path in inputs.ignored[:3])
+        more = ", …" if len(inputs.ignored) > 3 else ""
+        terminal.say(f"left out {len(inputs.ignored)} file(s) that are no pictures: {names}{more}")
+    places = parse_devices(devices) if devices is not None else [str(resolve_device(device))]
+    if dry_run:
+        plan = {"model": model, "devices": places, "output": str(output), "batch": batch, **asdict(chosen)}
+        plan["inputs"] = [
+            {"input": str(path), "outputs": [str(file) for file in files.files]} for path, files in outputs.items()
+        ]
+        terminal.json(plan)
+        return
+    execution = Execution(tuple(places), batch, threads, set_threads(None), with_metadata=not no_metadata)
+    report = _run(terminal, outputs, model, chosen, execution, output)
+    if json:
+        terminal.json(report.records)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _run(
+    terminal: Terminal,
+    outputs: dict[Path, Outputs],
+    model: str,
+    chosen: ProjectOptions,
+    execution: Execution,
+    folder: Path,
+) -> Report:
+    from invert.folder import project_folder
+
+    steps_done: dict[tuple[str, ...], float] = {}
+    with terminal.progress("project", len(outputs)) as bar:
+
+        def on_step(step: Step) -> None:
+            steps_done[step.keys] = len(step.keys) * step.step / max(1, step.num_steps)
+            name = Path(step.keys[0]).name + (f" and {len(step.keys) - 1} more" if len(step.keys) > 1 else "")
+            quality = "" if step.psnr is None else f", {step.psnr:.1f} dB"
+            bar.update(
+                finished + sum(steps_done.values()), what=name, note=f"step {step.step}/{step.num_steps}{quality}"
+            )
+
+        finished = 0
+
+        def on_record(key: str, record: dict[str, Any]) -> None:
+            nonlocal finished
+            finished += 1
+            for keys in [keys for keys in steps_done if key in keys]:
+                steps_done[keys] = max(0.0, steps_done[keys] - 1)
+            bar.update(finished + sum(steps_done.values()))
+            _say_record(terminal, record)
+
+        report = project_folder(outputs, model, chosen, execution, folder, on_step=on_step, on_record=on_record)
+    num_failed = len(report.failed)
+    terminal.say(f"{len(report.records) - num_failed} done, {num_failed} failed: {folder / 'report.json'}")
+    return report
+
+
+def _say_record(terminal: Terminal, record: dict[str, Any]) -> None:
+    if record["status"] == "failed":
+        terminal.fail(
+            f"{record['input']}: {record['error']}" if record["input"] not in record["error"] else record["error"]
+        )
+        return
+    took = "" if record["seconds"] is None else f" in {duration(record['seconds'])}"
+    terminal.say(f"{record['input']}: PSNR {record['psnr']:.1f} dB, SSIM {record['ssim']:.3f}{took}")
+    advice = record.get("advice")
+    if advice:
+        terminal.say(f"  {advice['text'] if isinstance(advice, dict) else advice}")

@@ -1,0 +1,177 @@
+"""`invert train`: generators and feature networks."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from invert.cli import options
+from invert.cli.app import command
+from invert.cli.console import Terminal
+from invert.cli.exits import INTERRUPTED, TERMINATED
+
+if TYPE_CHECKING:
+    from stylegan_core.progress import StepInfo
+
+RUN = "The run"
+LOSS = "The loss"
+
+
+@dataclass
+class Stopper:
+    """Ctrl-C and SIGTERM end the run after a snapshot; a second one ends it at once."""
+
+    exit_code: int = 0
+
+    @contextmanager
+    def listening(self) -> Iterator[Stopper]:
+        """Handles both signals while the body runs."""
+        codes = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+        before = {number: signal.getsignal(number) for number in codes}
+
+        def on_signal(number: int, frame: Any) -> None:
+            self.exit_code = codes[signal.Signals(number)]
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+        for number in codes:
+            signal.signal(number, on_signal)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def build_app() -> typer.Typer:
+    """The group of commands."""
+    app = typer.Typer(name="train", help="Train networks from scratch or from a checkpoint.", no_args_is_help=True)
+    command(app, "generator")(generator)
+    # command(app, "features")(features)
+    return app
+
+
+def generator(
+    output: options.Output,
+    data: Annotated[
+        str, typer.Option("--data", metavar="DIR|ZIP|NAME", help="Pictures, or the procedural portraits, ink, scenes.")
+    ] = "portraits",
+    preset: Annotated[
+        str,
+        typer.Option(
+            "--preset", "--cfg", metavar="NAME", help="portraits64, small, config-e, config-f.", rich_help_panel=RUN
+        ),
+    ] = "portraits64",
+    resolution: Annotated[
+        int | None,
+        typer.Option("--resolution", metavar="R", help="Side in pixels (default: 64, or the pictures' own)."),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", metavar="N", help="How many procedural pictures.")] = 50_000,
+    kimg: Annotated[
+        float | None, typer.Option("--kimg", metavar="N", help="Length in 1000 images.", rich_help_panel=RUN)
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", metavar="N", help="Images per step.", rich_help_panel=RUN)
+    ] = None,
+    micro_batch: Annotated[
+        int | None, typer.Option("--micro-batch", metavar="N", help="Images per pass.", rich_help_panel=RUN)
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate.", rich_help_panel=LOSS)] = None,
+    gamma: Annotated[
+        float | None, typer.Option("--gamma", metavar="X", help="Weight of R1.", rich_help_panel=LOSS)
+    ] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored half of the time.")] = False,
+    precision: Annotated[
+        str | None, typer.Option("--precision", metavar="NAME", help="fp32 or bf16.", rich_help_panel=RUN)
+    ] = None,
+    snapshot_kimg: Annotated[
+        float | None, typer.Option("--snapshot-kimg", metavar="N", help="A snapshot this often.", rich_help_panel=RUN)
+    ] = None,
+    transfer: Annotated[
+        str | None,
+        typer.Option("--transfer", "--resume", metavar="NAME|FILE", help="Start from these weights (fine-tuning)."),
+    ] = None,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train a StyleGAN2. A run that was stopped goes on when the same command is started again.
+
+    \b
+    Examples:
+      invert train generator -o runs/portraits64 --kimg 1000
+      invert train generator -o runs/cats --data cats.zip --preset small --resolution 128 --gamma 1
+      invert train generator -o runs/ink --data ink --transfer portraits64 --kimg 60
+    """
+    from stylegan_core.runtime import resolve_device, set_threads
+    from stylegan_core.training.config import preset_config
+
+    terminal = Terminal(quiet=quiet)
+    place = str(resolve_device(device))
+    set_threads(threads)
+    pictures = open_data(data, resolution=resolution, count=count)
+    asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
+             "precision": precision, "snapshot_kimg": snapshot_kimg}  # fmt: skip
+    given = {name: value for name, value in asked.items() if value is not None}
+    config = preset_config(preset, resolution=pictures.resolution, seed=seed, mirror=mirror, **given)
+    networks = None
+    if transfer is not None:
+        networks, config = networks_to_start_from(transfer, config)
+    if dry_run:
+        terminal.json({"training": config.to_dict(), "data": pictures.name, "device": place, "output": str(output)})
+        return
+    from stylegan_core.training.loop import train_generator
+
+    stopper = Stopper()
+    with stopper.listening(), terminal.progress("train", config.kimg) as bar:
+
+        def callback(info: StepInfo) -> bool:
+            losses = ", ".join(f"{name} {value.float().mean():.3f}" for name, value in list(info.parts.items())[:2])
+            seen = info.step * config.batch / 1000
+            bar.update(seen, note=f"{seen:.1f} kimg, {losses}")
+            return not stopper.exit_code
+
+        newest = train_generator(config, pictures, output, device=place, transfer=networks, callback=callback)
+    terminal.say(f"newest snapshot: {newest}")
+    if stopper.exit_code:
+        terminal.say("stopped after a snapshot; start the same command again to go on")
+        raise typer.Exit(stopper.exit_code)
+
+
+def open_data(data: str, *, resolution: int | None, count: int) -> Any:
+    """The pictures that --data names."""
+    from stylegan_core.data import images
+
+    if data == "portraits":
+        return images.portraits(count, resolution or 64)
+    if data == "ink":
+        return images.portraits(count, resolution or 64, style="ink")
+    if data == "scenes":
+        return images.scenes(count, resolution or 64)
+    return images.open_images(data, resolution=resolution)
+
+
+def networks_to_start_from(name: str, config: Any) -> tuple[dict[str, Any], Any]:
+    """{"G", "D"} of a checkpoint and the configuration with their sizes; no D where the file has none."""
+    from dataclasses import replace
+
+    from stylegan_core.checkpoints.registry import load_discriminator, load_generator
+    from stylegan_core.errors import CheckpointError
+
+    start = load_generator(name)
+    networks = {"G": start}
+    config = replace(config, generator=start.config)
+    try:
+        networks["D"] = load_discriminator(name)
+        config = replace(config, discriminator=networks["D"].config)
+    except CheckpointError:
+        pass
+    return networks, config.validate()
