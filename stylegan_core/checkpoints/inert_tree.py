@@ -12,7 +12,7 @@ from typing import Any
 
 from stylegan_core.errors import CheckpointError, UnsafeCheckpointError
 
-MAX_ENTRIES = 100_000  # of one plain value or state dictionary
+MAX_ENTRIES = 100_000  # of one plain value
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ def mapping_of(node: Any) -> dict[Any, Any] | None:
         return None
     if node.state is not None and not (isinstance(node.state, dict) and set(node.state) <= {"_metadata"}):
         raise UnsafeCheckpointError("the file overwrites attributes of a dictionary; refused")
-    if not node.arguments:
-        return node.entries
-    return _pairs(node)
+    if node.arguments:
+        node.entries, node.arguments = _pairs(node), ()
+    return node.entries
 
 
 def _pairs(node: Call) -> dict[Any, Any]:
@@ -176,13 +176,13 @@ def dtype_code(node: Any) -> str | None:
     return code if code in _SCALAR_FORMATS and order in ("<", "|", "=") else None
 
 
-def plain_value(node: Any) -> Any:
+def plain_value(node: Any, *, max_entries: int = MAX_ENTRIES) -> Any:
     """Settings as JSON-ready values: numbers, text, None, lists, dictionaries with text keys.
 
     What is none of these (a tensor, an object) becomes the text '<…>'. Raises UnsafeCheckpointError when the value is
-    larger than `MAX_ENTRIES` or nested deeper than 32, as one that contains itself is.
+    larger than `max_entries` or nested deeper than 32, as one that contains itself is.
     """
-    budget = [MAX_ENTRIES]
+    budget = [max_entries]
     return _plain(node, budget, 0)
 
 

@@ -102,8 +102,8 @@ def _view(body: memoryview, name: str, entry: Any) -> TensorView:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise CheckpointError(f"{shown!r} has the type {display(dtype, max_length=20)!r}, which is not known")
-    is_valid = isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2 and len(shape) <= MAX_DIMENSIONS
-    if not is_valid or not all(type(number) is int and number >= 0 for number in (*shape, *offsets)):
+    lists = isinstance(shape, list) and len(shape) <= MAX_DIMENSIONS and isinstance(offsets, list) and len(offsets) == 2
+    if not lists or not all(type(number) is int and number >= 0 for number in (*shape, *offsets)):
         raise CheckpointError(f"{shown!r} has no valid shape or place in the safetensors header")
     start, end = offsets
     if start > end or end > len(body):

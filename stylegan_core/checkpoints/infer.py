@@ -1,0 +1,152 @@
+"""The configuration of a network out of the names and shapes of its tensors: sizes are found, never asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stylegan_core.checkpoints.tensor_view import TensorView
+from stylegan_core.errors import CheckpointError
+from stylegan_core.files import display
+from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig
+
+MAX_LAYERS = 100
+Views = Mapping[str, TensorView]
+
+
+def infer_generator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2Config:
+    """views: native name → view. settings: fields that no shape shows (activation, conv_clamp, …); sizes among them are
+    compared. Raises CheckpointError when tensors are missing or disagree with a setting."""
+    resolutions = _resolutions(views, "synthesis.b", ".conv1.weight")
+    last = f"synthesis.b{resolutions[-1]}"
+    shapes = _Shapes(views)
+    z_and_c, embed = shapes.of("mapping.fc0.weight", 2)[1], 0
+    features: dict[str, int] = {}
+    mapping_layers = _count(views, "mapping.fc{}.weight")
+    found: dict[str, Any] = {"c_dim": 0}
+    if "mapping.embed.weight" in views:
+        embed, found["c_dim"] = shapes.of("mapping.embed.weight", 2)
+        features["mapping_embed_features"] = embed
+    if mapping_layers > 1:
+        features["mapping_layer_features"] = shapes.of("mapping.fc0.weight", 2)[0]
+    found |= {
+        "z_dim": z_and_c - embed,
+        "w_dim": shapes.of(f"mapping.fc{mapping_layers - 1}.weight", 2)[0],
+        "img_resolution": resolutions[-1],
+        "img_channels": shapes.of(f"{last}.torgb.weight", 4)[0],
+        "architecture": _generator_architecture(views, resolutions, settings),
+        "use_noise": any(name.endswith("noise_strength") for name in views),
+        "mapping_layers": mapping_layers,
+    }
+    widths = {resolution: shapes.of(f"synthesis.b{resolution}.conv1.weight", 4)[0] for resolution in resolutions}
+    w_dim = found["w_dim"]
+    found |= {name: None if width == w_dim else width for name, width in features.items()}
+    return StyleGAN2Config(channels=widths, **_merged(found, widths, settings)).validate()
+
+
+def infer_discriminator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2DiscriminatorConfig:
+    """The same for a discriminator."""
+    shapes = _Shapes(views)
+    resolutions = (4, *_resolutions(views, "b", ".conv0.weight", first=8))
+    widths = {resolution: shapes.of(f"b{resolution}.conv0.weight", 4)[0] for resolution in resolutions[1:]}
+    widths[4], with_statistic = shapes.of("b4.conv.weight", 4)[:2]
+    found: dict[str, Any] = {
+        "c_dim": 0,
+        "img_resolution": resolutions[-1],
+        "img_channels": shapes.of(f"b{resolutions[-1]}.fromrgb.weight", 4)[1],
+        "mbstd_num_channels": with_statistic - widths[4],
+        "architecture": "orig",
+    }
+    if "b8.skip.weight" in views:
+        found["architecture"] = "resnet"
+    elif "b4.fromrgb.weight" in views:
+        found["architecture"] = "skip"
+    if "mapping.embed.weight" in views:
+        embed, found["c_dim"] = shapes.of("mapping.embed.weight", 2)
+        found["mapping_layers"] = _count(views, "mapping.fc{}.weight")
+        found["cmap_dim"] = cmap_dim = shapes.of("b4.out.weight", 2)[0]
+        found["mapping_embed_features"] = None if embed == cmap_dim else embed
+        hidden = shapes.of("mapping.fc0.weight", 2)[0] if found["mapping_layers"] > 1 else cmap_dim
+        found["mapping_layer_features"] = None if hidden == cmap_dim else hidden
+    return StyleGAN2DiscriminatorConfig(channels=dict(sorted(widths.items())), **_merged(found, widths, settings)).validate()
+
+
+class _Shapes:
+    def __init__(self, views: Views) -> None:
+        self.views = views
+
+    def of(self, name: str, num_dimensions: int) -> tuple[int, ...]:
+        if name not in self.views:
+            part = " (there is no mapping network)" if name == "mapping.fc0.weight" else ""
+            raise CheckpointError(f"{name!r} is missing{part}")
+        shape = self.views[name].shape
+        if len(shape) != num_dimensions or min(shape) < 1:
+            raise CheckpointError(f"{name!r} has the shape {list(shape)}; {num_dimensions} sizes from 1 are expected")
+        return shape
+
+
+def _resolutions(views: Views, prefix: str, suffix: str, first: int = 4) -> tuple[int, ...]:
+    # 4, 8, … without a gap, from the blocks that have any tensor at all.
+    blocks = {name[len(prefix) :].split(".", 1)[0] for name in views if name.startswith(prefix)}
+    held = sorted(int(block) for block in blocks if block.isascii() and block.isdigit() and len(block) < 6)
+    last = held[-1] if held else first
+    resolutions = tuple(2**power for power in range(2, 14) if first <= 2**power <= last)
+    for resolution in resolutions:
+        if f"{prefix}{resolution}{suffix}" not in views:
+            raise CheckpointError(f"'{prefix}{resolution}{suffix}' is missing")
+    if not resolutions or resolutions[-1] != last:
+        raise CheckpointError(f"there is a block of {last} px; powers of two are expected")
+    return resolutions
+
+
+def _count(views: Views, pattern: str) -> int:
+    count = 0
+    while count < MAX_LAYERS and pattern.format(count) in views:
+        count += 1
+    return count
+
+
+def _generator_architecture(views: Views, resolutions: tuple[int, ...], settings: Mapping[str, Any]) -> str:
+    if "synthesis.b8.skip.weight" in views:
+        return "resnet"
+    if len(resolutions) == 1:  # nothing tells them apart, and they do the same
+        return str(settings.get("architecture", "skip"))
+    with_rgb = [resolution for resolution in resolutions if f"synthesis.b{resolution}.torgb.weight" in views]
+    return "orig" if with_rgb == [resolutions[-1]] else "skip"
+
+
+def _merged(found: Mapping[str, Any], widths: Mapping[int, int], settings: Mapping[str, Any]) -> dict[str, Any]:
+    # Where the file declares one thing and its tensors say another, neither is believed.
+    merged = dict(settings)
+    base, limit = merged.pop("channel_base", None), merged.pop("channel_max", None)
+    if base is not None and limit is not None:
+        for resolution, width in widths.items():
+            if type(base) is not int or type(limit) is not int or min(base // resolution, limit) != width:
+                said = display(f"channel_base {base} and channel_max {limit}", max_length=80)
+                held = f"{width} channels at {resolution} px"
+                raise CheckpointError(f"the file declares {said}, but its tensors have {held}")
+    default = found.get("w_dim", found.get("cmap_dim"))
+    for name, value in found.items():
+        if name in ("mapping_embed_features", "mapping_layer_features") and merged.get(name) == default:
+            merged[name] = None  # declared, but the default
+        if name in merged and merged[name] != value and not (name == "cmap_dim" and merged[name] is None):
+            said = display(merged[name], max_length=40)
+            raise CheckpointError(f"the file declares {name} {said}, but its tensors say {value}")
+        merged[name] = value
+    _check_numbers(merged)
+    return merged
+
+
+def _check_numbers(settings: Mapping[str, Any]) -> None:
+    ranges = {"conv_clamp": (1e-3, 1e9), "w_avg_beta": (0.0, 1.0), "mapping_lr_multiplier": (1e-9, 1e9)}
+    for name, (low, high) in ranges.items():
+        value = settings.get(name, low)
+        if value is None and name != "mapping_lr_multiplier":
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            shown = display(value, max_length=40)
+            raise CheckpointError(f"the file declares {name} {shown}; {low} to {high} is allowed")
+    group = settings.get("mbstd_group_size")
+    if group is not None and (type(group) is not int or group < 1):
+        shown = display(group, max_length=40)
+        raise CheckpointError(f"the file declares mbstd_group_size {shown}; 1 or more is allowed")

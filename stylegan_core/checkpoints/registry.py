@@ -1,0 +1,125 @@
+"""Any dialect of checkpoint to one of our networks. A dialect is one module with NAME, `matches` and `read`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from torch import nn
+
+from stylegan_core.checkpoints import native, nvlabs, nvlabs_state, rosinality, unsupported
+from stylegan_core.checkpoints.catalog import Progress, find
+from stylegan_core.checkpoints.contents import Contents, open_contents
+from stylegan_core.checkpoints.strict import Checkpoint, Draft, complete
+from stylegan_core.errors import CheckpointError, InvertError, UnknownCheckpointError
+from stylegan_core.files import display
+from stylegan_core.provenance import model_sha256
+
+
+class Dialect(Protocol):
+    """One layout of files."""
+
+    NAME: str
+    matches: Callable[[Contents], bool]
+    read: Callable[[Contents, str | None], Draft]
+
+
+DIALECTS: tuple[Any, ...] = (native, nvlabs, nvlabs_state, rosinality, unsupported)  # asked in this order
+
+
+def read_checkpoint(path: str | os.PathLike[str], *, network: str | None = None) -> Checkpoint:
+    """Reads one network of a file, whatever its dialect; nothing in the file is executed.
+
+    network: 'G_ema', 'G' or 'D'; None = G_ema, else the first that the file has. Raises a CheckpointError, in one line
+    that begins with the path, for everything that is not a complete, finite network of a known kind.
+    """
+    _, checkpoint = _read(path, network)
+    return checkpoint
+
+
+def load_generator(
+    name_or_path: str | os.PathLike[str], *, network: str | None = None, progress: Progress | None = None
+) -> Any:
+    """A generator in eval mode, fp32, on the CPU, with its provenance as attribute `provenance`.
+
+    name_or_path: a file of any dialect, or a name of the catalogue (downloaded once). network: 'G_ema' or 'G'; None =
+    G_ema, else G. progress: called with (bytes so far, bytes in all or None) while a download runs.
+    """
+    return _load(name_or_path, "generator", network, progress)
+
+
+def load_discriminator(name_or_path: str | os.PathLike[str], *, progress: Progress | None = None) -> Any:
+    """A discriminator in eval mode, fp32, on the CPU; otherwise as `load_generator`."""
+    return _load(name_or_path, "discriminator", None, progress)
+
+
+def load_network(path: str | os.PathLike[str], network: str | None = None) -> Any:
+    """One network of a file, generator or discriminator, with its provenance as attribute `provenance`."""
+    module, checkpoint = _read(path, network)
+    object.__setattr__(module, "provenance", checkpoint.provenance)
+    return module
+
+
+def networks_in(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The networks that a file holds, of 'G_ema', 'G' and 'D'."""
+    contents = open_contents(path)
+    return _located(contents, lambda: _dialect_of(contents).read(contents, None)).networks
+
+
+def _load(name_or_path: str | os.PathLike[str], kind: str, network: str | None, progress: Progress | None) -> Any:
+    path = find(name_or_path, kind=kind, progress=progress)
+    other = {"generator": "discriminator", "discriminator": "generator"}[kind]
+    if kind == "discriminator":
+        network = "D" if "D" in networks_in(path) else None
+    module, checkpoint = _read(path, network)
+    if checkpoint.kind != kind:
+        asked = checkpoint.provenance["network"]
+        raise CheckpointError(f"{display(path)}: {asked} is a {checkpoint.kind}, not a {kind}; use load_{other} for it")
+    object.__setattr__(module, "provenance", checkpoint.provenance)
+    return module
+
+
+def _read(path: str | os.PathLike[str], network: str | None) -> tuple[nn.Module, Checkpoint]:
+    contents = open_contents(path)
+
+    def read() -> tuple[nn.Module, Checkpoint]:
+        dialect = _dialect_of(contents)
+        draft = dialect.read(contents, network)
+        module, filled = complete(draft, contents.size)
+        state = dict(module.state_dict())
+        _compare_hash(draft.facts, state)
+        provenance = {
+            "dialect": dialect.NAME,
+            "file": contents.path.name,
+            "file_bytes": contents.size,
+            "model_file_sha256": contents.sha256(),
+            "network": draft.network,
+            "networks": list(draft.networks),
+            "warnings": [*contents.warnings, *draft.warnings, *filled],
+            **draft.facts,
+        }
+        return module, Checkpoint(draft.kind, draft.config, state, provenance)
+
+    return _located(contents, read)
+
+
+def _dialect_of(contents: Contents) -> Any:
+    for dialect in DIALECTS:
+        if dialect.matches(contents):
+            return dialect
+    raise UnknownCheckpointError("is a readable file, but not a checkpoint of a known layout; see docs/checkpoints.md")
+
+
+def _located(contents: Contents, action: Callable[[], Any]) -> Any:
+    # Errors begin with the path of the file.
+    try:
+        return action()
+    except InvertError as error:
+        raise type(error)(f"{display(contents.path)}: {error}") from None
+
+
+def _compare_hash(facts: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    declared = facts.get("declared_sha256")
+    if declared is not None and declared != model_sha256(state):
+        raise CheckpointError("the weights do not have the hash that the file declares: it is damaged or was edited")
