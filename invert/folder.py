@@ -18,7 +18,7 @@ from invert.jobs import (
     project_record,
     split_batches,
 )
-from invert.loaded import LoadedModel, load_model
+from invert.loaded import LoadedModel
 from invert.reports import Report
 from stylegan_core.errors import InvertError, UsageError
 from stylegan_core.runtime import available_cpus, resolve_device
@@ -48,7 +48,7 @@ class Execution:
 
 def project_folder(
     outputs: Mapping[Path, Outputs],
-    model_name: str,
+    model: LoadedModel,
     options: ProjectOptions,
     execution: Execution,
     folder: Path,
@@ -58,10 +58,10 @@ def project_folder(
 ) -> Report:
     """Does what is not done yet and returns the report, which is written after every picture and names all inputs.
 
-    on_step: called after every step of a batch. on_record: called with every record, those of skipped inputs included.
+    model: on the device, or on the CPU where there are several. on_step: called after every step of a batch.
+    on_record: called with every record, those of skipped inputs included.
     """
     execution.validate()
-    model = load_model(model_name, execution.devices[0] if len(execution.devices) == 1 else "cpu")
     report = Report(folder, [str(source) for source in outputs])
 
     def settle(key: str, record: dict[str, Any]) -> None:

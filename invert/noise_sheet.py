@@ -18,24 +18,26 @@ if TYPE_CHECKING:
     from stylegan_core.generator import Generator
 
 NUM_DRAWS = 24
-SPREAD_GAIN = 6.0
 COLUMNS = (
     "no noise",
     "stored noise",
     "random noise",
     "another draw",
-    f"spread of {NUM_DRAWS} draws, {SPREAD_GAIN:.0f}× stronger",
+    f"spread of {NUM_DRAWS} draws",
 )
 RANGES = (("coarse", 0, 8), ("middle", 16, 32), ("fine", 64, 1 << 20))  # resolutions in pixels, both ends included
 
 
 @dataclass(frozen=True)
 class NoiseSheet:
-    """picture: [1, 3, H, W]. rows: what varies in each. spread: row → mean standard deviation in grey levels."""
+    """picture: [1, 3, H, W], its last column white where noise moves pixels by `brightest` grey levels or more.
+
+    spread: what varies in each row → mean standard deviation in grey levels.
+    """
 
     picture: Tensor
-    rows: list[str]
     spread: dict[str, float]
+    brightest: float
 
 
 @torch.no_grad()
@@ -58,14 +60,16 @@ def noise_sheet(generator: Generator, ws: Tensor, *, seed: int = 0) -> NoiseShee
         noise = {name: (maps if name in active else none)[name] for name in none}
         return to_rgb(generator.synthesis(ws, noise=noise)).float().cpu()
 
-    pictures, spread = [], {}
-    for label, names in rows.items():
+    shown, deviations = [], []
+    for names in rows.values():
         random = torch.cat([render(names, maps) for maps in draws])
-        deviation = random.std(dim=0, keepdim=True).mean(dim=1, keepdim=True)
-        spread[label] = round(deviation.mean().item() * 127.5, 3)
-        map_of_spread = (deviation * SPREAD_GAIN * 2 - 1).clamp(-1, 1).expand(-1, 3, -1, -1)
-        pictures.append(torch.cat([render(names, none), render(names, const), random[:2], map_of_spread]))
-    return NoiseSheet(rows_of(pictures, min_px=128), list(rows), spread)
+        shown.append(torch.cat([render(names, none), render(names, const), random[:2]]))
+        deviations.append(random.std(dim=0, keepdim=True).mean(dim=1, keepdim=True))
+    brightest = max(deviations[0].quantile(0.99).item(), 1e-6)
+    maps_of_spread = [(deviation / brightest * 2 - 1).clamp(-1, 1).expand(-1, 3, -1, -1) for deviation in deviations]
+    picture = rows_of([torch.cat(pair) for pair in zip(shown, maps_of_spread)], min_px=128)
+    spread = {label: round(deviation.mean().item() * 127.5, 3) for label, deviation in zip(rows, deviations)}
+    return NoiseSheet(picture, spread, brightest * 127.5)
 
 
 def resolution_of(buffer: str) -> int:

@@ -25,7 +25,7 @@ Examples:
 
 def build_app() -> typer.Typer:
     """The typer application with every command."""
-    from invert.cli import data, doctor, generate, project, render, train
+    from invert.cli import data, doctor, generate, models, project, render, train
 
     app = typer.Typer(
         name="invert", help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -34,7 +34,7 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     for module in (project, render, generate, doctor):
         module.register(app)
-    for module in (data, train):
+    for module in (models, data, train):
         app.add_typer(module.build_app())
     return app
 

@@ -60,7 +60,7 @@ def examine() -> dict[str, Any]:
         "problems": problems,
     }
     if packages["torch"] is not None:
-        facts |= _devices() | _weights(problems)
+        facts |= _devices() | _weights()
         facts["speed"] = _speed(problems)
     return facts
 
@@ -82,7 +82,7 @@ def describe(facts: dict[str, Any]) -> list[str]:
         )
         lines.append(f"Downloads are kept in {facts['cache']['folder']} ({size(facts['cache']['free'])} free).")
     for name, state in facts.get("perceptual", {}).items():
-        lines.append(f"Perceptual distance {name}: {state}.")
+        lines.append(f"LPIPS {name}: {state}.")
     if facts.get("speed"):
         speed = facts["speed"]
         lines.append(
@@ -130,6 +130,33 @@ def _devices() -> dict[str, Any]:
     }
 
 
+def _weights() -> dict[str, Any]:
+    """Models, perceptual weights and the cache."""
+    import shutil
+
+    from stylegan_core.checkpoints import catalog
+    from stylegan_core.errors import WeightsNotFoundError
+    from stylegan_core.losses.perceptual import TRUNKS, find_trunk, trunk_folders
+
+    cards = catalog.cards().values()
+    folder = catalog.cache_folder()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    perceptual = {}
+    for name, trunk in TRUNKS.items():
+        try:
+            perceptual[name] = f"ready ({find_trunk(trunk)})"
+        except WeightsNotFoundError:
+            perceptual[name] = f"not here; put {trunk.address} into {trunk_folders()[0]}"
+    return {
+        "models": {
+            "bundled": [card.name for card in cards if card.is_bundled and card.is_present()],
+            "downloaded": [card.name for card in cards if not card.is_bundled and card.is_present()],
+        },
+        "cache": {"folder": str(folder), "free": shutil.disk_usage(existing).free},
+        "perceptual": perceptual,
+    }
+
+
 def find_driver() -> bool:
     """Whether an NVIDIA driver seems to be installed."""
     import ctypes.util
@@ -147,7 +174,7 @@ def _has_fast_bf16() -> bool:
 
 
 def _speed(problems: list[str]) -> dict[str, Any] | None:
-    """Milliseconds of a render and of a step (forward and backward to ws); None when the default model cannot be loaded."""
+    """Milliseconds of a render and a step (forward and backward to ws); None without the default model."""
     from invert.loaded import load_model
     from stylegan_core.errors import InvertError
     from stylegan_core.runtime import resolve_device

@@ -66,12 +66,13 @@ def generate(
         terminal.json({"model": model, "seeds": numbers, "psi": psi, "cutoff": cutoff, "class": class_,
                        "noise_mode": noise_mode, "device": device, "outputs": files})  # fmt: skip
         return
-    from invert.loaded import class_label, load_model
+    from invert.cli.loading import load_for
+    from invert.loaded import class_label
     from invert.sampling import Sampler
     from stylegan_core.runtime import resolve_device, set_threads
 
     set_threads(threads)
-    loaded = load_model(model, resolve_device(device))
+    loaded = load_for(terminal, model, resolve_device(device))
     class_label(loaded.generator, class_)
     sampler = Sampler(loaded, psi, cutoff, class_, noise_mode)
     records = _write_pictures(
@@ -135,7 +136,7 @@ def _write_noise_sheets(sampler: Sampler, seeds: list[int], folder: Path, termin
         sheet = noise_sheet(sampler.generator, sampler.ws(seed), seed=seed)
         path = folder / f"seed{seed:04d}.noise.png"
         save_image(sheet.picture, path)
-        terminal.say(f"{path}: columns: {', '.join(COLUMNS)}")
+        terminal.say(f"{path}: columns: {', '.join(COLUMNS)} (white: {sheet.brightest:.1f} grey levels or more)")
         for row, spread in sheet.spread.items():
             terminal.say(f"  row {row}: noise moves pixels by {spread:.2f} grey levels on average")
 

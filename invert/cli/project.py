@@ -161,8 +161,10 @@ def _run(
     execution: Execution,
     folder: Path,
 ) -> Report:
+    from invert.cli.loading import load_for
     from invert.folder import project_folder
 
+    loaded = load_for(terminal, model, execution.devices[0] if len(execution.devices) == 1 else "cpu")
     steps_done: dict[tuple[str, ...], float] = {}
     with terminal.progress("project", len(outputs)) as bar:
 
@@ -184,7 +186,7 @@ def _run(
             bar.update(finished + sum(steps_done.values()))
             _say_record(terminal, record)
 
-        report = project_folder(outputs, model, chosen, execution, folder, on_step=on_step, on_record=on_record)
+        report = project_folder(outputs, loaded, chosen, execution, folder, on_step=on_step, on_record=on_record)
     num_failed = len(report.failed)
     terminal.say(f"{len(report.records) - num_failed} done, {num_failed} failed: {folder / 'report.json'}")
     return report

@@ -94,7 +94,8 @@ def _render_all(
     *,
     with_metadata: bool,
 ) -> list[dict[str, Any]]:
-    from invert.loaded import LoadedModel, load_model
+    from invert.cli.loading import load_for
+    from invert.loaded import LoadedModel
     from invert.rendering import model_named_in, picture_metadata, render_file
     from stylegan_core import images
     from stylegan_core.errors import InversionError, InvertError
@@ -118,7 +119,7 @@ def _render_all(
                 if name is None:
                     raise InversionError(f"{path} does not say which model made it; give one with --model")
                 if name not in loaded:
-                    loaded[name] = load_model(name, place)
+                    loaded[name] = load_for(terminal, name, place)
                 image, inversion = render_file(path, loaded[name])
                 if paste is not None:
                     image = images.paste(image, images.load_image(paste), inversion.geometry)

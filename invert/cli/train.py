@@ -52,7 +52,7 @@ def build_app() -> typer.Typer:
     """The group of commands."""
     app = typer.Typer(name="train", help="Train networks from scratch or from a checkpoint.", no_args_is_help=True)
     command(app, "generator")(generator)
-    # command(app, "features")(features)
+    command(app, "features")(features)
     return app
 
 
@@ -143,6 +143,55 @@ def generator(
     terminal.say(f"newest snapshot: {newest}")
     if stopper.exit_code:
         terminal.say("stopped after a snapshot; start the same command again to go on")
+        raise typer.Exit(stopper.exit_code)
+
+
+def features(
+    output: options.Output,
+    preset: Annotated[
+        str, typer.Option("--preset", "--cfg", metavar="NAME", help="portraits-features, portraits-judge.")
+    ] = "portraits-features",
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="How many (default: the preset's).")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Pictures per step.")] = None,
+    people: Annotated[int | None, typer.Option("--people", metavar="N", help="Portraits to learn from.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Of weights and order.")] = None,
+    device: options.Device = "auto",
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+    dry_run: options.DryRun = False,
+    debug: options.Debug = False,
+) -> None:
+    """Train a network that reads attributes off portraits: perceptual distance, labels, or the judge.
+
+    \b
+    Examples:
+      invert train features -o runs/features
+      invert train features -o runs/judge --preset portraits-judge
+    """
+    from stylegan_core.runtime import resolve_device, set_threads
+    from stylegan_core.training.features import preset_config, train_features
+
+    terminal = Terminal(quiet=quiet)
+    place = str(resolve_device(device))
+    set_threads(threads)
+    config = preset_config(preset, steps=steps, batch=batch, people=people, seed=seed)
+    if dry_run:
+        terminal.json({"training": config.to_dict(), "device": place, "output": str(output)})
+        return
+    stopper = Stopper()
+    with stopper.listening(), terminal.progress("draw portraits") as bar:
+
+        def drawing(done: int, count: int) -> bool:
+            bar.update(done, total=count)
+            return not stopper.exit_code
+
+        def callback(info: StepInfo) -> bool:
+            bar.update(info.step, total=info.num_steps, what="train", note=f"loss {info.loss.float().mean():.4f}")
+            return not stopper.exit_code
+
+        path = train_features(config, output, device=place, drawing=drawing, callback=callback, name=preset)
+    terminal.say(f"weights: {path}; figures: {path.with_suffix('.json')}")
+    if stopper.exit_code:
         raise typer.Exit(stopper.exit_code)
 
 

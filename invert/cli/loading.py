@@ -1,0 +1,44 @@
+"""Loading a model for a command: a bar while it is downloaded, its warnings as lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invert.cli.console import Bar, Terminal, size
+
+if TYPE_CHECKING:
+    import torch
+
+    from invert.loaded import LoadedModel
+
+
+def load_for(terminal: Terminal, name: str, device: torch.device | str = "cpu") -> LoadedModel:
+    """`load_model` that tells the terminal what happens. Raises its errors."""
+    from invert.loaded import load_model
+
+    with DownloadBar(terminal, name) as download:
+        model = load_model(name, device, progress=download)
+    for warning in model.warnings:
+        terminal.warn(f"{name}: {warning}")
+    return model
+
+
+class DownloadBar:
+    """A callback (bytes so far, bytes in all or None) that opens a bar when the first bytes arrive."""
+
+    def __init__(self, terminal: Terminal, name: str):
+        self.terminal, self.name = terminal, name
+        self._context = terminal.progress(f"download {name}")
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> DownloadBar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._context.__exit__(None, None, None)
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if self._bar is None:
+            self._bar = self._context.__enter__()
+        self._bar.update(done, total=total, note=f"{size(done)} of {size(total)}")
