@@ -68,7 +68,8 @@ def infer_discriminator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2D
         found["mapping_embed_features"] = None if embed == cmap_dim else embed
         hidden = shapes.of("mapping.fc0.weight", 2)[0] if found["mapping_layers"] > 1 else cmap_dim
         found["mapping_layer_features"] = None if hidden == cmap_dim else hidden
-    return StyleGAN2DiscriminatorConfig(channels=dict(sorted(widths.items())), **_merged(found, widths, settings)).validate()
+    widths = dict(sorted(widths.items()))
+    return StyleGAN2DiscriminatorConfig(channels=widths, **_merged(found, widths, settings)).validate()
 
 
 class _Shapes:

@@ -61,6 +61,12 @@ def matches(contents: Contents) -> bool:
     return contents.header is not None
 
 
+def networks(contents: Contents) -> tuple[str, ...]:
+    """The one network of the file, under the name that the other dialects have for its kind."""
+    kind = kind_of(read_config(contents))
+    return (NETWORK_NAMES.get(kind, kind),)
+
+
 def read(contents: Contents, network: str | None) -> Draft:
     """The one network of the file. network: None, or the name under which the other dialects hold this kind."""
     header = contents.header

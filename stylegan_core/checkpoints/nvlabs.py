@@ -35,10 +35,16 @@ def matches(contents: Contents) -> bool:
     return entries is not None and any(calls(entries.get(name), PERSISTENT_OBJECT) for name in NETWORKS)
 
 
+def networks(contents: Contents) -> tuple[str, ...]:
+    """The networks that are not empty, of G_ema, G and D."""
+    entries = mapping_of(contents.tree) or {}
+    return tuple(name for name in NETWORKS if entries.get(name) is not None)
+
+
 def read(contents: Contents, network: str | None) -> Draft:
     """The chosen network. network: 'G_ema', 'G' or 'D'; None = the first of these that the file has."""
     entries = mapping_of(contents.tree) or {}
-    held = tuple(name for name in NETWORKS if entries.get(name) is not None)
+    held = networks(contents)
     name = choose(network, held)
     root = _module(entries[name])
     modules = dict(_walk(root))

@@ -29,16 +29,18 @@ def matches(contents: Contents) -> bool:
     return _is_state(entries) or any(_is_state(mapping_of(entries.get(name)) or {}) for name in NETWORKS)
 
 
+def networks(contents: Contents) -> tuple[str, ...]:
+    """The states that are there, of G_ema, G and D."""
+    return tuple(name for name in NETWORKS if _entries(contents).get(name) is not None)
+
+
 def read(contents: Contents, network: str | None) -> Draft:
     """The chosen network. network: 'G_ema', 'G' or 'D'; None = the first of these that the file has."""
-    entries = mapping_of(contents.tree) or {}
-    warnings: list[str] = []
-    if _is_state(entries):
-        name = "G_ema" if _GENERATOR in entries else "D"
-        entries = {name: contents.tree}
-        warnings.append(f"the file is a bare state; it was taken for {name}, with the usual settings")
-    held = tuple(name for name in NETWORKS if entries.get(name) is not None)
+    entries, held = _entries(contents), networks(contents)
     name = choose(network, held)
+    warnings = []
+    if entries[name] is contents.tree:
+        warnings.append(f"the file is a bare state; it was taken for {name}, with the usual settings")
     views = tensors_of(contents, entries[name], name)
     declared = declared_config(entries, name)
     arguments = (mapping_of(entries.get("init_kwargs")) or {}).get(name)
@@ -55,6 +57,13 @@ def read(contents: Contents, network: str | None) -> Draft:
     may_lack = (W_AVG,) if kind == "generator" and arguments is None else ()
     warnings += [f"the setting {setting!r} is not known and was ignored" for setting in unknown]
     return Draft(kind, config if declared is None else declared, views, name, held, may_lack, warnings=tuple(warnings))
+
+
+def _entries(contents: Contents) -> Mapping[Any, Any]:
+    entries = mapping_of(contents.tree) or {}
+    if _is_state(entries):
+        return {"G_ema" if _GENERATOR in entries else "D": contents.tree}
+    return entries
 
 
 def _is_state(entries: Mapping[Any, Any]) -> bool:

@@ -1,9 +1,10 @@
-"""Any dialect of checkpoint to one of our networks. A dialect is one module with NAME, `matches` and `read`."""
+"""Any dialect of checkpoint to one of our networks. A dialect is a module with NAME, `matches`, `networks`, `read`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from torch import nn
@@ -22,6 +23,7 @@ class Dialect(Protocol):
 
     NAME: str
     matches: Callable[[Contents], bool]
+    networks: Callable[[Contents], tuple[str, ...]]
     read: Callable[[Contents, str | None], Draft]
 
 
@@ -51,7 +53,7 @@ def load_generator(
 
 def load_discriminator(name_or_path: str | os.PathLike[str], *, progress: Progress | None = None) -> Any:
     """A discriminator in eval mode, fp32, on the CPU; otherwise as `load_generator`."""
-    return _load(name_or_path, "discriminator", None, progress)
+    return _load(name_or_path, "discriminator", "D", progress)
 
 
 def load_network(path: str | os.PathLike[str], network: str | None = None) -> Any:
@@ -64,14 +66,12 @@ def load_network(path: str | os.PathLike[str], network: str | None = None) -> An
 def networks_in(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The networks that a file holds, of 'G_ema', 'G' and 'D'."""
     contents = open_contents(path)
-    return _located(contents, lambda: _dialect_of(contents).read(contents, None)).networks
+    return _located(contents, lambda: _dialect_of(contents).networks(contents))
 
 
 def _load(name_or_path: str | os.PathLike[str], kind: str, network: str | None, progress: Progress | None) -> Any:
     path = find(name_or_path, kind=kind, progress=progress)
     other = {"generator": "discriminator", "discriminator": "generator"}[kind]
-    if kind == "discriminator":
-        network = "D" if "D" in networks_in(path) else None
     module, checkpoint = _read(path, network)
     if checkpoint.kind != kind:
         asked = checkpoint.provenance["network"]
@@ -84,6 +84,11 @@ def _read(path: str | os.PathLike[str], network: str | None) -> tuple[nn.Module,
     contents = open_contents(path)
 
     def read() -> tuple[nn.Module, Checkpoint]:
+        with ThreadPoolExecutor(max_workers=1) as executor:  # hashing is most of the time that a large file takes
+            digest = executor.submit(contents.sha256)
+            return build_network(digest)
+
+    def build_network(digest: Future[str]) -> tuple[nn.Module, Checkpoint]:
         dialect = _dialect_of(contents)
         draft = dialect.read(contents, network)
         module, filled = complete(draft, contents.size)
@@ -93,7 +98,7 @@ def _read(path: str | os.PathLike[str], network: str | None) -> tuple[nn.Module,
             "dialect": dialect.NAME,
             "file": contents.path.name,
             "file_bytes": contents.size,
-            "model_file_sha256": contents.sha256(),
+            "model_file_sha256": digest.result(),
             "network": draft.network,
             "networks": list(draft.networks),
             "warnings": [*contents.warnings, *draft.warnings, *filled],

@@ -38,16 +38,19 @@ def matches(contents: Contents) -> bool:
     return entries is not None and (any(key in entries for key in NETWORKS.values()) or _is_bare(entries))
 
 
+def networks(contents: Contents) -> tuple[str, ...]:
+    """The networks that are there, of G_ema, G and D."""
+    entries = _entries(contents)
+    return tuple(name for name, key in NETWORKS.items() if entries.get(key) is not None)
+
+
 def read(contents: Contents, network: str | None) -> Draft:
     """The chosen network. network: 'G_ema', 'G' or 'D'; None = the first of these that the file has."""
-    entries = mapping_of(contents.tree) or {}
-    warnings: tuple[str, ...] = ()
-    if _is_bare(entries):
-        entries = {"g_ema": contents.tree}
-        warnings = ("the file is a bare state; it was taken for G_ema",)
-    held = tuple(name for name, key in NETWORKS.items() if entries.get(key) is not None)
+    entries, held = _entries(contents), networks(contents)
     name = choose(network, held)
     key = NETWORKS[name]
+    is_bare = entries[key] is contents.tree
+    warnings = ("the file is a bare state; it was taken for G_ema",) if is_bare else ()
     views = tensors_of(contents, entries[key], key)
     declared = declared_config(entries, name)
     facts = {"args": plain_value(entries.get("args"))}
@@ -119,6 +122,11 @@ def average_of(contents: Contents, node: Any) -> TensorView:
     if len(view.shape) == 2 and view.shape[0] == 1:
         return dataclasses.replace(view, shape=view.shape[1:], strides=view.strides[1:])
     return view
+
+
+def _entries(contents: Contents) -> Mapping[Any, Any]:
+    entries = mapping_of(contents.tree) or {}
+    return {"g_ema": contents.tree} if _is_bare(entries) else entries
 
 
 def _is_bare(entries: Mapping[Any, Any]) -> bool:

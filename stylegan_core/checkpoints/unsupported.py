@@ -18,6 +18,11 @@ def matches(contents: Contents) -> bool:
     return contents.tree is not None
 
 
+def networks(contents: Contents) -> NoReturn:
+    """Always raises UnknownCheckpointError."""
+    raise UnknownCheckpointError(_what_it_is(contents))
+
+
 def read(contents: Contents, network: str | None) -> NoReturn:
     """Always raises UnknownCheckpointError."""
     raise UnknownCheckpointError(_what_it_is(contents))
