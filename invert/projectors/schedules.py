@@ -43,7 +43,7 @@ class Jitter:
 
 
 def shared_out(total: int, shares: list[float]) -> list[int]:
-    """Whole numbers in proportion to the shares that add up to total; the largest remainders round up, the first of equals wins."""
+    """Whole numbers in proportion to the shares, which add up to total; the largest remainders are rounded up."""
     if total < 0 or not shares or min(shares) < 0 or sum(shares) <= 0:
         raise ValueError(f"cannot share {total} steps out by {shares}")
     exact = [total * share / sum(shares) for share in shares]

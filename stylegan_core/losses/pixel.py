@@ -49,7 +49,7 @@ def pyramid(difference: Tensor, mask: Tensor | None = None) -> list[tuple[Tensor
 
 
 def check_target(target: Tensor, mask: Tensor | None = None) -> None:
-    """Raises ImageError unless target is [N, C, H, W] in [-1, 1], finite, and mask [N, 1, H, W] in [0, 1], not all 0."""
+    """Raises ImageError unless target [N, C, H, W] is in [-1, 1] and mask [N, 1, H, W] in [0, 1] and not all 0."""
     if target.ndim != 4 or not target.is_floating_point():
         raise ImageError(f"a target of the shape {tuple(target.shape)}, {target.dtype}: floats [N, C, H, W] are needed")
     if not torch.isfinite(target).all():
@@ -57,7 +57,7 @@ def check_target(target: Tensor, mask: Tensor | None = None) -> None:
     low, high = float(target.min()), float(target.max())
     if low < -1 - RANGE_SLACK or high > 1 + RANGE_SLACK:
         raise ImageError(
-            f"the target has values from {low:.3g} to {high:.3g}; [-1, 1] is needed (8-bit values: divide by 127.5, minus 1)"
+            f"the target has values from {low:.3g} to {high:.3g}; [-1, 1] is needed (8 bits: divide by 127.5, minus 1)"
         )
     if mask is None:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +31,19 @@ def noise_correlation(noise: Mapping[str, Tensor]) -> Tensor:
                 break
             values = F.avg_pool2d(values, 2)
     return total
+
+
+def noise_power(noise: Mapping[str, Tensor]) -> Tensor:
+    """Mean square over the values of all maps, [N]: 1 on average for white noise."""
+    values = list(noise.values())
+    return sum_of([value.square().flatten(1).sum(dim=1) for value in values]) / sum(
+        value[0].numel() for value in values
+    )
+
+
+def sum_of(values: Sequence[Tensor]) -> Tensor:
+    """Elementwise sum of at least one tensor."""
+    return torch.stack(list(values)).sum(dim=0)
 
 
 def row_spread(ws: Tensor) -> Tensor:
@@ -63,14 +76,12 @@ class WPrior:
 
     @classmethod
     @torch.no_grad()
-    def of(
-        cls, generator: Generator, *, c: Tensor | None = None, num_samples: int = 10_000, is_p_space: bool = False
-    ) -> WPrior:
-        """From samples of the mapping network. c: [1, c_dim]; None = unconditional."""
+    def of(cls, generator: Generator, *, num_samples: int = 10_000, is_p_space: bool = False) -> WPrior:
+        """From samples of the mapping network; a conditional one is sampled over all its classes alike."""
         device, dtype = place_of(generator)
         z = torch.randn(num_samples, generator.z_dim, generator=rng_from_seed(0, num_samples)).to(device, dtype)
-        label = None if c is None else c.to(device, dtype).expand(num_samples, -1)
-        return cls.from_samples(generator.mapping.to_w(z, label), is_p_space=is_p_space)
+        c = F.one_hot(torch.arange(num_samples) % generator.c_dim, generator.c_dim).to(z) if generator.c_dim else None
+        return cls.from_samples(generator.mapping.to_w(z, c), is_p_space=is_p_space)
 
     def whiten(self, w: Tensor) -> Tensor:
         """w: [..., w_dim] → v, standard normal where w is as the mapping makes it (PN Eq. 4)."""

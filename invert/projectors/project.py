@@ -1,0 +1,234 @@
+"""From targets to an inversion: start, phases of a preset, the best of several restarts, and the facts of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from invert.projectors.base import Candidates, Problem, Progress, best_rows, quality
+from invert.projectors.measures import load_measure
+from invert.projectors.optimise import Adam
+from invert.projectors.presets import GOAL, Phase, Preset, preset_of
+from invert.projectors.samples import WSamples
+from invert.projectors.schedules import shared_out
+from invert.projectors.start import Start, start_candidates
+from stylegan_core.errors import ImageError, LatentError, UsageError
+from stylegan_core.generator import Generator, place_of
+from stylegan_core.inversion import Inversion, merged
+from stylegan_core.latent import LatentSpace
+from stylegan_core.losses.perceptual import FeatureDistance, distance_to
+from stylegan_core.losses.pixel import check_target
+from stylegan_core.noise import Noise
+from stylegan_core.progress import Callback
+from stylegan_core.provenance import version
+
+
+class Options(Protocol):
+    """What decides a projection beside pictures and generator."""
+
+    @property
+    def space(self) -> str: ...
+    @property
+    def preset(self) -> str: ...
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def perceptual(self) -> Any: ...
+    @property
+    def start(self) -> str: ...
+    @property
+    def restarts(self) -> int | None: ...
+    @property
+    def class_index(self) -> int | str | None: ...
+
+
+@dataclass(frozen=True)
+class Projector:
+    """A projector by preset; None = the preset decides.
+
+    space: z, w, w+ or s. perceptual: auto, vgg, alex, squeeze, features, none, or a FeatureDistance. start: auto, mean,
+    nearest[:COUNT], seed[:N] or an inversion file. class_index: of a conditional model, a number or 'search'.
+    """
+
+    space: str = "w+"
+    preset: str = "fast"
+    steps: int | None = None
+    seed: int = 0
+    perceptual: str | FeatureDistance = "auto"
+    start: str = "auto"
+    restarts: int | None = None
+    class_index: int | str | None = None
+
+    def project(
+        self,
+        target: Tensor,
+        generator: Generator,
+        *,
+        mask: Tensor | None = None,
+        start: Inversion | None = None,
+        callback: Callback | None = None,
+    ) -> Inversion:
+        """target: [N, C, H, W] in [-1, 1]. mask: [N, 1, H, W], None = all counts. start: wins over the field."""
+        return project_images(target, generator, self, mask=mask, start=start, callback=callback)
+
+
+def project_images(
+    targets: Tensor,
+    generator: Generator,
+    options: Options | None = None,
+    *,
+    mask: Tensor | None = None,
+    start: Inversion | None = None,
+    callback: Callback | None = None,
+) -> Inversion:
+    """N pictures → one Inversion of N images, in the generator's device and precision.
+
+    targets: [N, C, H, W] in [-1, 1] of the generator's size and channels (`images.fit`). mask: [N, 1, H, W] in [0, 1];
+    None = all counts. options: None = the defaults of `Projector`. start: wins over options.start. callback: called
+    after every step; False stops. Raises UsageError, ImageError, LatentError, WeightsNotFoundError before any step.
+    """
+    options = options or Projector()
+    space, preset = LatentSpace.parse(options.space), effective_preset(options, generator)
+    origin = Start("given", None, start) if start is not None else Start.parse(preset.start).resolved(generator)
+    problem = _problem(targets, generator, options, mask, preset)
+    label = class_labels(options.class_index, generator, len(targets))
+    plan = planned(preset, space, origin, generator)
+    progress = Progress(problem, sum(steps for _, _, steps in plan), callback)
+    candidates = start_candidates(origin, problem, label, plan[0][1], preset.restarts)
+    candidates = replace(candidates, noise=first_noise(preset.noise, candidates, generator, origin))
+
+    for index, (phase, phase_space, steps) in enumerate(plan):
+        if index >= preset.restart_phases:
+            candidates = best(problem, candidates)
+        candidates = candidates.lower(generator, phase_space)
+        candidates = phase.run(problem, candidates, steps, progress)
+        if progress.is_stopped:
+            break
+    candidates = best(problem, candidates).lower(generator, space)
+    return _inversion(problem, candidates, options, replace(preset, start=str(origin)), plan, progress)
+
+
+def effective_preset(options: Options, generator: Generator) -> Preset:
+    """The row of the table with what the options set instead. Raises UsageError."""
+    preset = preset_of(options.preset)
+    if options.steps is not None:
+        if options.steps < 1:
+            raise UsageError(f"steps {options.steps}: a whole number from 1 is allowed")
+        preset = replace(preset, steps=options.steps)
+    if options.restarts is not None:
+        if options.restarts < 1:
+            raise UsageError(f"restarts {options.restarts}: a whole number from 1 is allowed")
+        preset = replace(preset, restarts=options.restarts)
+    if options.start != "auto":
+        preset = replace(preset, start=options.start)
+    phases = [phase for phase in preset.phases if is_possible(phase, generator)]
+    return replace(preset, phases=tuple(phases or preset.phases[:1]))
+
+
+def is_possible(phase: Phase, generator: Generator) -> bool:
+    """Whether there is something to move: noise phases need noise inputs, whole Jacobians small pictures."""
+    if isinstance(phase, Adam):
+        return phase.space is not None or bool(generator.noise_shapes)
+    return generator.img_resolution <= phase.largest_side
+
+
+def planned(
+    preset: Preset, goal: LatentSpace, origin: Start, generator: Generator
+) -> list[tuple[Phase, LatentSpace, int]]:
+    """(phase, space, steps) for every phase that gets a step; spaces only go downhill, from that of a given start."""
+    counts = shared_out(preset.steps, [phase.share for phase in preset.phases])
+    here = LatentSpace.Z if origin.inversion is None else origin.inversion.latent.space
+    if here.depth > goal.depth:
+        raise LatentError(f"the start lies in {here.value}, further down than {goal.value}: use space={here.value}")
+    plan: list[tuple[Phase, LatentSpace, int]] = []
+    for phase, steps in zip(preset.phases, counts, strict=True):
+        wanted = goal if phase.space in (GOAL, None) else LatentSpace.parse(phase.space)
+        here = max(here, min(wanted, goal, key=lambda s: s.depth), key=lambda s: s.depth)
+        if steps:
+            plan.append((phase, here, steps))
+    return plan
+
+
+def class_labels(class_index: int | str | None, generator: Generator, count: int) -> Tensor | None:
+    """[N, c_dim], or None for an unconditional generator and for a search over all classes. Raises UsageError."""
+    if generator.c_dim == 0:
+        if class_index is not None:
+            raise UsageError(f"class {class_index}: this model has no classes; leave it out")
+        return None
+    if class_index == "search":
+        return None
+    if not isinstance(class_index, int) or not 0 <= class_index < generator.c_dim:
+        raise UsageError(f"class {class_index}: this model needs a class from 0 to {generator.c_dim - 1}, or 'search'")
+    device, dtype = place_of(generator)
+    return F.one_hot(torch.full((count,), class_index), generator.c_dim).to(device, dtype)
+
+
+def first_noise(kind: str, candidates: Candidates, generator: Generator, origin: Start) -> dict[str, Tensor]:
+    """Noise maps at the start; those of a given inversion stay."""
+    if kind == "random" or (origin.inversion is not None and origin.inversion.noise):
+        return candidates.noise
+    count = len(candidates)
+    return (Noise.const if kind == "const" else Noise.none)(generator, count).maps
+
+
+def best(problem: Problem, candidates: Candidates) -> Candidates:
+    """One candidate for each image: the nearest by distances alone."""
+    if len(candidates) == len(candidates.image.unique()):
+        return candidates
+    loss = problem.distances(candidates, {"multi-scale": 10.0, "perceptual": 1.0})
+    return candidates.rows(best_rows(candidates.image, loss))
+
+
+def _problem(targets: Tensor, generator: Generator, options: Options, mask: Tensor | None, preset: Preset) -> Problem:
+    check_target(targets, mask)
+    wanted = (generator.img_channels, *generator.img_shape)
+    if tuple(targets.shape[1:]) != wanted:
+        raise ImageError(f"targets of the shape {tuple(targets.shape)}; this model takes {wanted} each: use images.fit")
+    device, dtype = place_of(generator)
+    measure = options.perceptual
+    if isinstance(measure, str):
+        measure = load_measure(measure, generator)
+    mask = None if mask is None else mask.to(device, dtype)
+    samples = WSamples.of(generator)
+    return Problem(generator, targets.to(device, dtype), mask, measure, samples, options.seed, preset.largest_side)
+
+
+@torch.no_grad()
+def _inversion(
+    problem: Problem,
+    candidates: Candidates,
+    options: Options,
+    preset: Preset,
+    plan: list[tuple[Phase, LatentSpace, int]],
+    progress: Progress,
+) -> Inversion:
+    """The result with its facts; what is told of it is measured on the picture that it renders."""
+    inversion = Inversion(candidates.latent, candidates.noise)
+    images = inversion.render(problem.generator)
+    plain = Inversion(candidates.latent).render(problem.generator)
+    measured = distance_to(problem.measure, problem.target, problem.mask, largest_side=problem.largest_side)(images)
+    psnr, plain_psnr = (quality(x, problem.target, problem.mask) for x in (images, plain))
+    effective = {**preset.fields(), "plan": [f"{type(p).__name__} {s.value} {n}" for p, s, n in plan]}
+    facts = [
+        {
+            "space": candidates.latent.space.value,
+            "preset": preset.name,
+            "effective": effective,
+            "seed": options.seed,
+            "steps": int(progress.steps_of[i]),
+            "restart": int(candidates.restart[i]),
+            "model_sha256": problem.samples.sha256,
+            "version": version(),
+            "perceptual": {"name": problem.measure.name, "value": float(measured[i])},
+            "psnr": float(psnr[i]),
+            "psnr_noise_const": float(plain_psnr[i]),
+        }
+        for i in range(len(images))
+    ]
+    return replace(inversion, metadata=merged(facts))
