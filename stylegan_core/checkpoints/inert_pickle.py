@@ -238,10 +238,6 @@ class _Machine:
         for value in values:
             self.deepen(node, value)
 
-    def op_setitem(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self.set_items([key, value])
-
     def op_dict(self) -> None:
         values = self.pop_mark()
         self.new({})
@@ -328,7 +324,7 @@ _HANDLERS: dict[bytes, Callable[[_Machine], Any]] = {
     b"a": lambda m: m.extend([m.stack.pop()]),
     b"e": lambda m: m.extend(m.pop_mark()),
     b"\x90": lambda m: m.extend(m.pop_mark()),
-    b"s": _Machine.op_setitem,
+    b"s": lambda m: m.set_items(_take_last(m, 2)),
     b"u": lambda m: m.set_items(m.pop_mark()),
     # Stack and memo.
     b"(": _op_mark,
