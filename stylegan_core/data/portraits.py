@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from scipy.special import ndtri
+from scipy.stats import beta
 
 from stylegan_core.data.portrait_face import draw_portrait
 from stylegan_core.data.portrait_person import IDENTITY_TRAITS, Person
@@ -41,6 +43,7 @@ ATTRIBUTES: tuple[str, ...] = (
 BINARY_ATTRIBUTES = ("glasses", "beard", "hat")
 LAWS = ("correlated", "independent")
 STYLES = ("colour", "ink")
+POSE_LAW = ([1.7, 2.2, 1.3, 1.1, 1.5], [1.7, 2.2, 1.1, 1.4, 1.0])  # beta laws of yaw, tilt, smile, mouth_open, eyes_open
 DRAWING_VERSION = 1  # of the pictures; it goes up when a seed gives another picture than before
 
 
@@ -158,22 +161,38 @@ def _is_whole(path: Path, resolution: int, recipe: str) -> bool:
 # Joint laws.
 
 
+def portrait_normals(seed: int, index: int) -> np.ndarray:
+    """[54] float64: the random draws behind portrait `index`, each mapped to a standard normal number by its own distribution.
+
+    Independent and complete: whoever draws 54 standard normal numbers has drawn a portrait of the same law, save its detail.
+    """
+    person_stream, _ = np.random.SeedSequence([seed, index]).spawn(2)
+    rng = np.random.default_rng(person_stream)
+    pose, normal, chance, background = _draw(rng)
+    traits = rng.uniform(-1.0, 1.0, len(IDENTITY_TRAITS))
+    uniforms = np.concatenate([beta.cdf(pose, *POSE_LAW), chance, [(background + 1) / 2], (traits + 1) / 2])
+    return np.concatenate([normal, ndtri(uniforms.clip(1e-6, 1 - 1e-6))])
+
+
+def _draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """The draws that attributes are made of: pose [5] in [0, 1], normal [5], chance [3] in [0, 1], background in [-1, 1]."""
+    return rng.beta(*POSE_LAW), rng.standard_normal(5), rng.uniform(size=3), rng.uniform(-1.0, 1.0)
+
+
 def _draw_attributes(rng: np.random.Generator, law: str) -> dict[str, float]:
     """Attributes of one person; both laws use the same number of draws, so identity does not depend on the law."""
-    pose = 2.0 * rng.beta([1.7, 2.2, 1.3, 1.1, 1.5], [1.7, 2.2, 1.1, 1.4, 1.0]) - 1.0
-    normal = rng.standard_normal(5)
-    chance = rng.uniform(size=3)
-    background = rng.uniform(-1.0, 1.0)
+    pose, normal, chance, background = _draw(rng)
+    pose = 2.0 * pose - 1.0
     age, length, colour, skin, light = normal
     if law == "correlated":
         colour = 0.40 * age + 0.40 * skin + 0.825 * colour
         length = -0.30 * age + 0.954 * length
         pose[3] = 0.75 * pose[3] + 0.25 * pose[2]
     age, length, colour, skin, light = (_uniform_of_normal(value) for value in (age, length, colour, skin, light))
-    glasses, beard, hat = 0.30, 0.30, 0.22
+    glasses, bearded, hat = 0.30, 0.30, 0.22
     if law == "correlated":
-        glasses, beard = 0.30 + 0.22 * age, 0.30 + 0.16 * age
-    has_glasses, has_beard, has_hat = (float(u < p) for u, p in zip(chance, (glasses, beard, hat), strict=True))
+        glasses, bearded = 0.30 + 0.22 * age, 0.30 + 0.16 * age
+    has_glasses, has_beard, has_hat = (float(u < p) for u, p in zip(chance, (glasses, bearded, hat), strict=True))
     if law == "correlated" and has_beard:
         length = -1.0 + (length + 1.0) * 0.65  # nobody with a beard has hair longer than 0.3
     values = (*pose, age, has_glasses, has_beard, has_hat, length, colour, skin, light, background)

@@ -30,6 +30,7 @@ class TrainingConfig:
     mixing_prob: float = 0.9               # share of images whose ws come from two z
     ema_kimg: float = 10.0
     ema_rampup: Optional[float] = 0.05     # None = constant half-life
+    generator_delay_kimg: float = 0.0      # the discriminator trains alone for this long, after a warm start of the generator
     mirror: bool = False                   # show every picture mirrored half of the time
     precision: str = "fp32"                # fp32, or bf16 = autocast where the machine has it
     snapshot_kimg: float = 10.0            # a snapshot and a sheet of samples this often

@@ -142,21 +142,23 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
     measured: dict[str, list[Tensor]] = {}
 
     # Generator.
+    trains_generator = run.step * config.batch >= config.generator_delay_kimg * 1000
     discriminator.requires_grad_(False)
     run.optimisers["opt_G"].zero_grad(set_to_none=True)
     fakes = []
-    for first in range(0, batch, micro):
+    for _ in range(0, batch, micro):
         z = torch.randn([micro, generator.z_dim], generator=rng).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             ws = mixed_ws(generator, z, c, rng, config.mixing_prob, update_emas=True)
             images = generator.synthesis(ws, noise_mode="random", rng=rng).float()
         _append(measured, loss_G=generator_step(discriminator, images, c, scale=micro / batch, autocast=autocast))
         fakes.append(images.detach())
-    average_gradients(generator)
-    run.optimisers["opt_G"].step()
+    if trains_generator:
+        average_gradients(generator)
+        run.optimisers["opt_G"].step()
 
     # Path length (SG2 Sec. 3.2), every few steps, weighted up by the interval.
-    if config.pl_weight > 0 and run.step % config.pl_every == 0:
+    if config.pl_weight > 0 and run.step % config.pl_every == 0 and trains_generator:
         run.optimisers["opt_G"].zero_grad(set_to_none=True)
         z = torch.randn([max(1, batch // config.pl_batch_shrink), generator.z_dim], generator=rng).to(device)
         ws = mixed_ws(generator, z, c, rng, config.mixing_prob)

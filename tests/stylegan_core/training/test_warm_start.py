@@ -1,0 +1,65 @@
+"""The warm start: z of a portrait is complete and standard normal, and regression brings pictures nearer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stylegan_core.checkpoints.registry import load_generator
+from stylegan_core.data.portraits import portrait_normals
+from stylegan_core.networks.configs import StyleGAN2Config
+from stylegan_core.training.warm_start import complete, pyramid_distance, warm_start
+
+
+class Gradients:
+    """Pictures whose colour is a function of two numbers."""
+
+    name, resolution = "gradients", 16
+
+    def __len__(self) -> int:
+        return 64
+
+    def normals(self, indices):  # noqa: ANN001, ANN201
+        return np.stack([np.random.default_rng(int(i)).standard_normal(2) for i in indices])
+
+    def images_u8(self, indices):  # noqa: ANN001, ANN201
+        level = 127 + 60 * np.tanh(self.normals(indices))
+        pictures = np.zeros([len(indices), 3, 16, 16])
+        pictures[:, :2] = level[:, :, None, None]
+        return pictures.astype(np.uint8)
+
+
+def test_regression_brings_pictures_nearer_and_writes_a_model(tmp_path: Path) -> None:
+    config = StyleGAN2Config(z_dim=8, w_dim=8, img_resolution=16, channel_base=128, channel_max=16, mapping_layers=2)
+    path = warm_start(config, Gradients(), tmp_path, kimg=1.2, batch=16)
+    records = [json.loads(line) for line in (tmp_path / "warm-start.0.jsonl").read_text().splitlines()]
+    assert records[-1]["psnr"] > records[0]["psnr"] + 6 and len(records) == 75
+    generator = load_generator(path)
+    assert generator.w_avg.abs().sum() > 0
+    assert (tmp_path / "warm-start.png").exists()
+
+
+def test_portrait_normals_are_standard_and_independent() -> None:
+    values = np.stack([portrait_normals(1000, i) for i in range(1500)])
+    assert values.shape == (1500, 54)
+    assert np.abs(values.mean(0)).max() < 0.12 and np.abs(values.std(0) - 1).max() < 0.12
+    assert np.abs(np.corrcoef(values.T) - np.eye(54)).max() < 0.13
+    assert np.array_equal(portrait_normals(1000, 7), values[7])
+
+
+def test_completed_z_lies_on_the_sphere_and_keeps_the_numbers() -> None:
+    rng = torch.Generator().manual_seed(0)
+    normals = torch.randn(5, 6, generator=rng)
+    z = complete(normals, 32, rng)
+    assert z.shape == (5, 32) and torch.allclose(z.norm(dim=1), torch.full([5], 32**0.5), atol=1e-4)
+    assert torch.equal(z[:, :6], normals)
+
+
+def test_pyramid_distance_is_per_image() -> None:
+    images = torch.zeros(3, 3, 16, 16)
+    target = images.clone()
+    target[1] = 0.5
+    assert torch.allclose(pyramid_distance(images, target), torch.tensor([0.0, 2.0, 0.0]))
