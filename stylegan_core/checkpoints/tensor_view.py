@@ -63,7 +63,7 @@ class TensorView:
         strides = tuple(stride * flat.itemsize for stride in self.strides)
         view = np.lib.stride_tricks.as_strided(flat, self.shape, strides, writeable=False)
         if self.dtype == "bfloat16":  # the upper half of a float32
-            return torch.from_numpy((view.astype(np.uint32) << 16).view(np.float32).reshape(self.shape))
+            return torch.from_numpy((np.array(view, dtype=np.uint32, order="C") << 16).view(np.float32))
         if self.dtype in FLOATING:
             with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, which the loader refuses by name
                 return torch.from_numpy(np.array(view, dtype=np.float32, order="C"))

@@ -25,7 +25,8 @@ class Persistent:
     """Pickles as the official `persistent_class` does."""
 
     def __init__(self, class_name: str, state: dict, module_src: str, version: int = 6):
-        self.meta = {"type": "class", "version": version, "module_src": module_src, "class_name": class_name, "state": state}
+        self.meta = {"type": "class", "version": version, "module_src": module_src}
+        self.meta |= {"class_name": class_name, "state": state}
 
     def __reduce__(self):
         return sys.modules["torch_utils.persistence"]._reconstruct_persistent_obj, (self.meta,)
@@ -33,12 +34,13 @@ class Persistent:
 
 def as_persistent(module: nn.Module, module_src: str, **attributes) -> Persistent:
     """A network as a tree of persistent objects; attributes: more entries of the root's state."""
+    children = {name: child for name, child in module._modules.items() if child is not None}
     own = {name: value for name, value in vars(module).items() if isinstance(value, (int, float, str, type(None)))}
     state = {
         **own,
         "_parameters": {name: nn.Parameter(value) for name, value in module._parameters.items() if value is not None},
         "_buffers": {name: value for name, value in module._buffers.items() if value is not None},
-        "_modules": {name: as_persistent(child, module_src) for name, child in module._modules.items() if child is not None},
+        "_modules": {name: as_persistent(child, module_src) for name, child in children.items()},
         "_non_persistent_buffers_set": set(),
         "_forward_hooks": OrderedDict(),
         **attributes,
