@@ -28,7 +28,8 @@ class Features(nn.Module):
     def __init__(self, name: str, network: AttributeNetwork):
         super().__init__()
         self.name = name
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.network = network.requires_grad_(False).to(memory_format=torch.channels_last)
+        self.eval()
 
     @property
     def attribute_names(self) -> tuple[str, ...]:

@@ -1,0 +1,89 @@
+"""Every metric by name. A new one is a function in a file of its own and one row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from stylegan_core.errors import UsageError
+from stylegan_core.metrics.coverage import marginal_variation, pair_variation
+from stylegan_core.metrics.frechet import frechet_distance
+from stylegan_core.metrics.kernel import kernel_distance
+from stylegan_core.metrics.moments import Moments
+from stylegan_core.metrics.reconstruction import ms_ssim, psnr, ssim
+
+PICTURES, SETS = "pictures", "sets"  # what a metric compares
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What portraits-judge (or another network) sees in a set of pictures.
+
+    pooled: [N, P]. attributes: name → [N]. binary: those of the attributes that are probabilities.
+    """
+
+    pooled: Tensor
+    attributes: Mapping[str, Tensor]
+    binary: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.pooled)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is computed, and what it is computed of.
+
+    compares: PICTURES = function(target_u8, images_u8) → [N] of uint8 [N, H, W, C] each; SETS = function(samples, data)
+    → a number, of two `Observed`.
+    """
+
+    name: str
+    compares: str
+    function: Callable[[Any, Any], Any]
+    is_higher_better: bool
+    title: str
+
+
+def frechet(samples: Observed, data: Observed) -> float:
+    """Fréchet distance of the pooled vectors."""
+    return frechet_distance(Moments.of(samples.pooled), Moments.of(data.pooled))
+
+
+def kernel(samples: Observed, data: Observed) -> float:
+    """Kernel distance of the pooled vectors, times 1000 as is usual."""
+    return 1000 * kernel_distance(samples.pooled, data.pooled)[0]
+
+
+def coverage(samples: Observed, data: Observed) -> float:
+    """The largest total variation of an attribute's marginal."""
+    return max(marginal_variation(samples.attributes, data.attributes, binary=data.binary).values())
+
+
+def pair_coverage(samples: Observed, data: Observed) -> float:
+    """The largest total variation of two attributes' joint histogram."""
+    return max(pair_variation(samples.attributes, data.attributes, binary=data.binary).values())
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("psnr", PICTURES, psnr, True, "peak signal-to-noise ratio in dB, 8 bits"),
+        Metric("ssim", PICTURES, ssim, True, "structural similarity"),
+        Metric("ms_ssim", PICTURES, ms_ssim, True, "multi-scale structural similarity (three scales below 176 px)"),
+        Metric("frechet", SETS, frechet, False, "Fréchet distance in the judge's features"),
+        Metric("kernel", SETS, kernel, False, "kernel distance in the judge's features, times 1000"),
+        Metric("coverage", SETS, coverage, False, "total variation of attribute marginals, the largest"),
+        Metric("pair_coverage", SETS, pair_coverage, False, "total variation of pairs of attributes, the largest"),
+    )
+}
+
+
+def metric(name: str) -> Metric:
+    """The metric of a name. Raises UsageError that lists the names."""
+    if name not in METRICS:
+        raise UsageError(f"metric {name!r}: one of {', '.join(METRICS)} is allowed")
+    return METRICS[name]
