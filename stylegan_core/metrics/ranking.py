@@ -40,8 +40,9 @@ def rank_correlation(
         with torch.no_grad():
             measured = [distance(images, climbed(known[name], images, level, seed)).double().cpu() for level in levels]
         curves = torch.stack(measured, dim=1).numpy()
-        correlations = [float(spearmanr(levels, curve).statistic) for curve in curves]
-        result[name] = round(sum(0.0 if value != value else value for value in correlations) / len(correlations), 4)
+        # A curve that does not move ranks nothing.
+        correlations = [float(spearmanr(levels, curve).statistic) if curve.std() > 0 else 0.0 for curve in curves]
+        result[name] = round(sum(correlations) / len(correlations), 4)
     result["mean"] = round(sum(result[name] for name in ladders) / len(ladders), 4)
     return result
 
