@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,11 +20,11 @@ class StepInfo:
 
     step: int
     num_steps: int
-    loss: "Tensor"
-    parts: Mapping[str, "Tensor"] = field(default_factory=dict)
-    psnr: Optional["Tensor"] = None
+    loss: Tensor
+    parts: Mapping[str, Tensor] = field(default_factory=dict)
+    psnr: Tensor | None = None
     seconds: float = 0.0
-    images: Optional["Tensor"] = None  # [N, C, H, W] rendered at this step, detached; None where nothing was rendered
+    images: Tensor | None = None  # [N, C, H, W] rendered at this step, detached; None where nothing was rendered
 
 
-Callback = Callable[[StepInfo], Optional[bool]]  # a callback that returns False stops the work after this step
+Callback = Callable[[StepInfo], bool | None]  # a callback that returns False stops the work after this step

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 RUN = "The run"
 LOSS = "The loss"
+WARM_START_DELAY_KIMG = 5.0  # the discriminator catches up for this long
 
 
 @dataclass
@@ -96,6 +98,12 @@ def generator(
         str | None,
         typer.Option("--transfer", "--resume", metavar="NAME|FILE", help="Start from these weights (fine-tuning)."),
     ] = None,
+    warm_start_kimg: Annotated[
+        float,
+        typer.Option(
+            "--warm-start-kimg", metavar="N", help="First regress portraits from the numbers they are drawn from, this long."
+        ),
+    ] = 0,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     threads: options.Threads = None,
@@ -107,7 +115,7 @@ def generator(
 
     \b
     Examples:
-      invert train generator -o runs/portraits64 --kimg 1000
+      invert train generator -o runs/portraits64 --warm-start-kimg 150 --kimg 1000
       invert train generator -o runs/cats --data cats.zip --preset small --resolution 128 --gamma 1
       invert train generator -o runs/ink --data ink --transfer portraits64 --kimg 60
     """
@@ -121,6 +129,8 @@ def generator(
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
              "precision": precision, "snapshot_kimg": snapshot_kimg}  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
+    if warm_start_kimg > 0:
+        given["generator_delay_kimg"] = WARM_START_DELAY_KIMG
     config = preset_config(preset, resolution=pictures.resolution, seed=seed, mirror=mirror, **given)
     networks = None
     if transfer is not None:
@@ -128,9 +138,13 @@ def generator(
     if dry_run:
         terminal.json({"training": config.to_dict(), "data": pictures.name, "device": place, "output": str(output)})
         return
+    from stylegan_core.training.distributed import start_processes
     from stylegan_core.training.loop import train_generator
 
+    start_processes(place)
     stopper = Stopper()
+    if warm_start_kimg > 0:
+        networks = warm_networks(config, pictures, output, warm_start_kimg, stopper, terminal)
     with stopper.listening(), terminal.progress("train", config.kimg) as bar:
 
         def callback(info: StepInfo) -> bool:
@@ -144,6 +158,30 @@ def generator(
     if stopper.exit_code:
         terminal.say("stopped after a snapshot; start the same command again to go on")
         raise typer.Exit(stopper.exit_code)
+
+
+def warm_networks(config: Any, pictures: Any, output: Path, kimg: float, stopper: Stopper, terminal: Terminal) -> dict[str, Any]:
+    """{"G"} after the warm start, whose file is used again when the command is started again."""
+    from stylegan_core.checkpoints.registry import load_generator
+    from stylegan_core.errors import UsageError
+    from stylegan_core.training.warm_start import warm_start
+
+    if not hasattr(pictures, "normals"):
+        raise UsageError("--warm-start-kimg works with --data portraits or ink, whose pictures are drawn from known numbers")
+    path = output / "warm-start.safetensors"
+    if not path.exists():
+        with stopper.listening(), terminal.progress("warm start", kimg) as bar:
+
+            def callback(info: StepInfo) -> bool:
+                bar.update(info.step / info.num_steps * kimg, note=f"{info.psnr.mean():.2f} dB" if info.psnr is not None else "")
+                return not stopper.exit_code
+
+            warm_start(config.generator, pictures, output, kimg=kimg, seed=config.seed, callback=callback)
+        if stopper.exit_code:
+            path.unlink(missing_ok=True)
+            terminal.say("stopped during the warm start, which starts again from the beginning")
+            raise typer.Exit(stopper.exit_code)
+    return {"G": load_generator(path)}
 
 
 def features(

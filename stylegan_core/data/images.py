@@ -6,7 +6,7 @@ import io
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -50,22 +50,39 @@ class RenderedImages:
         return self._pictures[list(indices)]
 
 
-def portraits(count: int, resolution: int, *, seed: int = 0, law: str = "correlated", style: str = "colour") -> RenderedImages:
-    """The procedural portraits 0 … count-1 of a seed (training uses seed 0)."""
-    from stylegan_core.data.portraits import portrait_u8
+class PortraitImages(RenderedImages):
+    """Procedural portraits 0 … count-1 of a seed, with the standard normal numbers that each was drawn from."""
 
-    name = f"portraits(seed={seed}, count={count}, resolution={resolution}, law={law}, style={style})"
-    return RenderedImages(name, lambda i: portrait_u8(seed, i, resolution, law=law, style=style)[0], count, resolution)
+    def __init__(self, count: int, resolution: int, seed: int, law: str, style: str):
+        from stylegan_core.data.portraits import portrait_normals, portrait_u8
+
+        name = f"portraits(seed={seed}, count={count}, resolution={resolution}, law={law}, style={style})"
+        super().__init__(name, lambda i: portrait_u8(seed, i, resolution, law=law, style=style)[0], count, resolution)
+        self._normals_of = lambda i: portrait_normals(seed, i)
+        self._normals: dict[int, np.ndarray] = {}
+
+    def normals(self, indices: Sequence[int]) -> np.ndarray:
+        """[n, 54] float32, see `portraits.portrait_normals`."""
+        for i in indices:
+            if i not in self._normals:
+                self._normals[i] = self._normals_of(int(i)).astype(np.float32)
+        return np.stack([self._normals[i] for i in indices])
+
+
+def portraits(count: int, resolution: int, *, seed: int = 0, law: str = "correlated", style: str = "colour") -> PortraitImages:
+    """The procedural portraits 0 … count-1 of a seed (training uses seed 0)."""
+    return PortraitImages(count, resolution, seed, law, style)
 
 
 def scenes(count: int, resolution: int, *, seed: int = 0) -> RenderedImages:
     """The procedural scenes 0 … count-1 of a seed."""
     from stylegan_core.data.scenes import scene_u8
 
-    return RenderedImages(f"scenes(seed={seed}, count={count}, resolution={resolution})", lambda i: scene_u8(seed, i, resolution), count, resolution)
+    name = f"scenes(seed={seed}, count={count}, resolution={resolution})"
+    return RenderedImages(name, lambda i: scene_u8(seed, i, resolution), count, resolution)
 
 
-def open_images(path: str | Path, *, resolution: Optional[int] = None, channels: int = 3) -> RenderedImages:
+def open_images(path: str | Path, *, resolution: int | None = None, channels: int = 3) -> RenderedImages:
     """The pictures of a folder (with its sub-folders) or a zip, sorted by name, decoded when first used.
 
     resolution: pictures of another size are centre-cropped and resized (Lanczos); None = the size of the first one.
@@ -88,7 +105,7 @@ def open_images(path: str | Path, *, resolution: Optional[int] = None, channels:
     return RenderedImages(path.name, lambda i: _decode(names[i], read(names[i]), channels, size), len(names), size, channels)
 
 
-def _decode(name: str, content: bytes, channels: int, resolution: Optional[int]) -> np.ndarray:
+def _decode(name: str, content: bytes, channels: int, resolution: int | None) -> np.ndarray:
     modes = {1: "L", 3: "RGB", 4: "RGBA"}
     if channels not in modes:
         raise UsageError(f"pictures have 1, 3 or 4 channels, not {channels}")

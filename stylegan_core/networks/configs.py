@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Optional, Union
+from typing import Any
 
 from stylegan_core.errors import CheckpointError
 
@@ -31,15 +31,15 @@ class StyleGAN2Config:
     architecture: str = "skip"             # skip, resnet, orig
     resample_filter: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
     activation: str = "lrelu"
-    conv_clamp: Optional[float] = None     # clamp activations to +-this; None = do not clamp
+    conv_clamp: float | None = None     # clamp activations to +-this; None = do not clamp
     use_noise: bool = True
     mapping_layers: int = 8
-    mapping_embed_features: Optional[int] = None  # width of the label embedding; None = w_dim
-    mapping_layer_features: Optional[int] = None  # width of the hidden layers; None = w_dim
+    mapping_embed_features: int | None = None  # width of the label embedding; None = w_dim
+    mapping_layer_features: int | None = None  # width of the hidden layers; None = w_dim
     mapping_activation: str = "lrelu"
     mapping_lr_multiplier: float = 0.01
-    w_avg_beta: Optional[float] = 0.998    # None = w_avg is not tracked
-    content_box: Optional[tuple[int, int, int, int]] = None  # left, top, right, bottom of the picture proper; None = all
+    w_avg_beta: float | None = 0.998    # None = w_avg is not tracked
+    content_box: tuple[int, int, int, int] | None = None  # left, top, right, bottom of the picture proper; None = all
 
     def width(self, resolution: int) -> int:
         """Number of channels at this resolution."""
@@ -84,13 +84,13 @@ class StyleGAN2DiscriminatorConfig:
     architecture: str = "resnet"           # resnet, skip, orig
     resample_filter: tuple[float, ...] = (1.0, 3.0, 3.0, 1.0)
     activation: str = "lrelu"
-    conv_clamp: Optional[float] = None
-    cmap_dim: Optional[int] = None         # width of the label projection; None = width at 4 px
+    conv_clamp: float | None = None
+    cmap_dim: int | None = None         # width of the label projection; None = width at 4 px
     mapping_layers: int = 8
-    mapping_embed_features: Optional[int] = None  # None = cmap_dim
-    mapping_layer_features: Optional[int] = None  # None = cmap_dim
+    mapping_embed_features: int | None = None  # None = cmap_dim
+    mapping_layer_features: int | None = None  # None = cmap_dim
     mapping_lr_multiplier: float = 0.01
-    mbstd_group_size: Optional[int] = 4    # images per group of the minibatch statistic; None = the whole batch
+    mbstd_group_size: int | None = 4    # images per group of the minibatch statistic; None = the whole batch
     mbstd_num_channels: int = 1            # 0 = no minibatch statistic
     mbstd_interleaved: bool = True         # group members are N/group apart (official); rosinality groups alike
 
@@ -153,7 +153,7 @@ class AttributeNetworkConfig:
         return self
 
 
-Config = Union[StyleGAN2Config, StyleGAN2DiscriminatorConfig, AttributeNetworkConfig]
+Config = StyleGAN2Config | StyleGAN2DiscriminatorConfig | AttributeNetworkConfig
 CONFIGS: dict[str, type] = {
     config.kind: config for config in (StyleGAN2Config, StyleGAN2DiscriminatorConfig, AttributeNetworkConfig)
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from stylegan_core.ops.upfirdn2d import downsample2d, setup_filter
 class MinibatchStdLayer(nn.Module):
     """Appends the standard deviation over a group of images as constant channels (Karras et al. 2018, Sec. 3)."""
 
-    def __init__(self, group_size: Optional[int], num_channels: int = 1):
+    def __init__(self, group_size: int | None, num_channels: int = 1):
         super().__init__()
         self.group_size, self.num_channels = group_size, num_channels
 
@@ -49,7 +48,7 @@ class DiscriminatorBlock(nn.Module):
         if config.architecture == "resnet":
             self.skip = Conv2dLayer(channels, out_channels, 1, bias=False, down=2, resample_filter=config.resample_filter)
 
-    def forward(self, x: Optional[Tensor], img: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor | None, img: Tensor) -> tuple[Tensor, Tensor]:
         """x: features so far or None; img: the picture at this resolution."""
         if hasattr(self, "fromrgb"):
             y = self.fromrgb(img)
@@ -78,7 +77,7 @@ class DiscriminatorEpilogue(nn.Module):
         self.fc = FullyConnectedLayer(channels * 16, channels, activation=config.activation)
         self.out = FullyConnectedLayer(channels, 1 if cmap_dim == 0 else cmap_dim)
 
-    def forward(self, x: Tensor, img: Tensor, cmap: Optional[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, img: Tensor, cmap: Tensor | None) -> Tensor:
         if hasattr(self, "fromrgb"):
             x = x + self.fromrgb(img)
         if self.mbstd is not None:
@@ -105,12 +104,12 @@ class StyleGAN2Discriminator(nn.Module):
                 layer_features=config.mapping_layer_features, lr_multiplier=config.mapping_lr_multiplier, w_avg_beta=None)
         self.b4 = DiscriminatorEpilogue(config, cmap_dim)
 
-    def forward(self, images: Tensor, c: Optional[Tensor] = None) -> Tensor:
+    def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
         if images.ndim != 4 or images.shape[1:] != (self.img_channels, self.img_resolution, self.img_resolution):
-            wanted = [self.img_channels, self.img_resolution, self.img_resolution]
-            raise LatentError(f"images have the shape {tuple(images.shape)}; this discriminator takes [N, {wanted[0]}, {wanted[1]}, {wanted[2]}]")
+            wanted = f"[N, {self.img_channels}, {self.img_resolution}, {self.img_resolution}]"
+            raise LatentError(f"images have the shape {tuple(images.shape)}; this discriminator takes {wanted}")
         img = images.contiguous(memory_format=best_memory_format(images))
-        x: Optional[Tensor] = None
+        x: Tensor | None = None
         for name in self.block_names:
             x, img = getattr(self, name)(x, img)
         cmap = self.mapping(None, c) if self.c_dim > 0 else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +47,7 @@ class Conv2dLayer(nn.Module):
     """Convolution with optional resampling, bias and activation: [N, in, H, W] → [N, out, H·up/down, W·up/down]."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True, activation: str = "linear",
-                 up: int = 1, down: int = 1, resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: Optional[float] = None):
+                 up: int = 1, down: int = 1, resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: float | None = None):
         super().__init__()
         self.activation, self.up, self.down, self.conv_clamp = activation, up, down, conv_clamp
         self.padding = kernel_size // 2

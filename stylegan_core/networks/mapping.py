@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import Tensor, nn
 
@@ -16,11 +14,11 @@ class MappingNetwork(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_ws: Optional[int], *, num_layers: int = 8,
-                 embed_features: Optional[int] = None,   # None = w_dim
-                 layer_features: Optional[int] = None,   # None = w_dim
+    def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_ws: int | None, *, num_layers: int = 8,
+                 embed_features: int | None = None,   # None = w_dim
+                 layer_features: int | None = None,   # None = w_dim
                  activation: str = "lrelu", lr_multiplier: float = 0.01,
-                 w_avg_beta: Optional[float] = 0.998):   # None = no w_avg
+                 w_avg_beta: float | None = 0.998):   # None = no w_avg
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
         self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
@@ -35,7 +33,7 @@ class MappingNetwork(nn.Module):
         if num_ws is not None and w_avg_beta is not None:
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def to_w(self, z: Optional[Tensor], c: Optional[Tensor] = None) -> Tensor:
+    def to_w(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
         """w: [N, w_dim], before truncation. Raises LatentError when z or c do not fit this network."""
         parts = []
         if self.z_dim > 0:
@@ -52,8 +50,8 @@ class MappingNetwork(nn.Module):
             x = getattr(self, f"fc{i}")(x)
         return x
 
-    def forward(self, z: Optional[Tensor], c: Optional[Tensor] = None, truncation_psi: float = 1.0,
-                truncation_cutoff: Optional[int] = None, update_emas: bool = False) -> Tensor:
+    def forward(self, z: Tensor | None, c: Tensor | None = None, truncation_psi: float = 1.0,
+                truncation_cutoff: int | None = None, update_emas: bool = False) -> Tensor:
         """truncation_psi: 1 = none, 0 = the mean. truncation_cutoff: number of rows it applies to; None = all (SG App. B)."""
         w = self.to_w(z, c)
         if update_emas and self.w_avg_beta is not None and hasattr(self, "w_avg"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Optional, Union
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +20,14 @@ from stylegan_core.ops.modulated_conv2d import modulated_conv2d
 from stylegan_core.ops.upfirdn2d import setup_filter, upsample2d
 
 NOISE_MODES = ("const", "random", "none")
-RNG = Union[torch.Generator, Sequence[torch.Generator], None]
+RNG = torch.Generator | Sequence[torch.Generator] | None
 
 
 class SynthesisLayer(nn.Module):
     """Modulated 3×3 convolution, noise, bias, activation: x [N, in, H, W], style [N, in] → [N, out, H·up, W·up]."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, *, up: int = 1, use_noise: bool = True,
-                 activation: str = "lrelu", resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: Optional[float] = None):
+                 activation: str = "lrelu", resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: float | None = None):
         super().__init__()
         self.in_channels, self.resolution, self.up = in_channels, resolution, up
         self.use_noise, self.activation, self.conv_clamp = use_noise, activation, conv_clamp
@@ -41,7 +40,7 @@ class SynthesisLayer(nn.Module):
             self.register_buffer("noise_const", torch.randn(resolution, resolution))
             self.noise_strength = nn.Parameter(torch.zeros([]))
 
-    def forward(self, x: Tensor, style: Tensor, noise: Optional[Tensor] = None, gain: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None, gain: float = 1.0) -> Tensor:
         """noise: [N or 1, 1, H·up, W·up], scaled here by the learned strength; None = no noise."""
         if noise is not None:
             noise = noise * self.noise_strength
@@ -54,7 +53,7 @@ class SynthesisLayer(nn.Module):
 class ToRGBLayer(nn.Module):
     """Modulated 1×1 convolution to picture channels, without demodulation (SG2 Sec. 2.2)."""
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, *, conv_clamp: Optional[float] = None):
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, *, conv_clamp: float | None = None):
         super().__init__()
         self.in_channels, self.conv_clamp = in_channels, conv_clamp
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
@@ -94,8 +93,8 @@ class SynthesisBlock(nn.Module):
             if hasattr(self, name):
                 yield name, getattr(self, name)
 
-    def forward(self, x: Optional[Tensor], img: Optional[Tensor], styles: Mapping[str, Tensor],
-                noise: Mapping[str, Optional[Tensor]]) -> tuple[Tensor, Optional[Tensor]]:
+    def forward(self, x: Tensor | None, img: Tensor | None, styles: Mapping[str, Tensor],
+                noise: Mapping[str, Tensor | None]) -> tuple[Tensor, Tensor | None]:
         """styles and noise are keyed conv0, conv1, torgb; x None at 4 px. Returns features and the picture so far."""
         if x is None:
             style = styles["conv1"]
@@ -159,7 +158,7 @@ class SynthesisNetwork(nn.Module):
                 parts.append(layer.affine(ws[:, self.rows[f"{name}.{part}"]].to(dtype)))
         return torch.cat(parts, dim=1)
 
-    def render(self, styles: Tensor, noise_mode: str = "const", noise: Optional[Mapping[str, Tensor]] = None, rng: RNG = None) -> Tensor:
+    def render(self, styles: Tensor, noise_mode: str = "const", noise: Mapping[str, Tensor] | None = None, rng: RNG = None) -> Tensor:
         """styles: [N, sum(style_dims)] → images. noise: buffer name → [N or 1, 1, H, W] that replaces the stored maps.
 
         rng: where random noise comes from, one generator or one per image (drawn on its device, then moved); None = torch's own.
@@ -170,8 +169,8 @@ class SynthesisNetwork(nn.Module):
         if styles.ndim != 2 or styles.shape[1] != width:
             raise LatentError(f"styles have the shape {tuple(styles.shape)}; this generator takes [N, {width}]")
         by_layer = dict(zip(self.style_dims, styles.split(list(self.style_dims.values()), dim=1)))
-        x: Optional[Tensor] = None
-        img: Optional[Tensor] = None
+        x: Tensor | None = None
+        img: Tensor | None = None
         for name, block in self.blocks():
             parts = [part for part, _ in block.modulated_layers()]
             block_styles = {part: by_layer[f"{name}.{part}"] for part in parts}
@@ -180,12 +179,12 @@ class SynthesisNetwork(nn.Module):
         assert img is not None
         return img
 
-    def forward(self, ws: Tensor, noise_mode: str = "const", noise: Optional[Mapping[str, Tensor]] = None, rng: RNG = None,
-                force_fp32: Optional[bool] = None) -> Tensor:
+    def forward(self, ws: Tensor, noise_mode: str = "const", noise: Mapping[str, Tensor] | None = None, rng: RNG = None,
+                force_fp32: bool | None = None) -> Tensor:
         """force_fp32 is accepted because official scripts pass it; the networks run in the dtype of their weights."""
         return self.render(self.affine(ws), noise_mode=noise_mode, noise=noise, rng=rng)
 
-    def _noise_of(self, layer: str, styles: Tensor, noise_mode: str, noise: Optional[Mapping[str, Tensor]], rng: RNG) -> Optional[Tensor]:
+    def _noise_of(self, layer: str, styles: Tensor, noise_mode: str, noise: Mapping[str, Tensor] | None, rng: RNG) -> Tensor | None:
         name = f"{layer}.noise_const"
         if name not in self.noise_shapes or noise_mode == "none":
             return None
@@ -240,9 +239,9 @@ class StyleGAN2Generator(nn.Module):
         """[w_dim], the mean of w that truncation pulls towards."""
         return self.mapping.w_avg
 
-    def forward(self, z: Tensor, c: Optional[Tensor] = None, truncation_psi: float = 1.0, truncation_cutoff: Optional[int] = None,
-                noise_mode: str = "const", noise: Optional[Mapping[str, Tensor]] = None, rng: RNG = None,
-                force_fp32: Optional[bool] = None) -> Tensor:
+    def forward(self, z: Tensor, c: Tensor | None = None, truncation_psi: float = 1.0, truncation_cutoff: int | None = None,
+                noise_mode: str = "const", noise: Mapping[str, Tensor] | None = None, rng: RNG = None,
+                force_fp32: bool | None = None) -> Tensor:
         """z: [N, z_dim], c: [N, c_dim] → images [N, C, H, W]."""
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode, noise=noise, rng=rng)

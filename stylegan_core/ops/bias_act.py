@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -33,8 +33,8 @@ ACTIVATIONS = {
 }
 
 
-def bias_act(x: Tensor, b: Optional[Tensor] = None, dim: int = 1, act: str = "linear", alpha: Optional[float] = None,
-             gain: Optional[float] = None, clamp: Optional[float] = None) -> Tensor:
+def bias_act(x: Tensor, b: Tensor | None = None, dim: int = 1, act: str = "linear", alpha: float | None = None,
+             gain: float | None = None, clamp: float | None = None) -> Tensor:
     """clamp(act(x + b) · gain, ±clamp).
 
     x: any shape. b: [x.shape[dim]] or None. alpha: slope of lrelu for x < 0. gain: None = the activation's own (√2 for lrelu).

@@ -7,8 +7,6 @@ grouped convolution, which would fall off a cliff on a CPU for batches above 1.
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +16,7 @@ from stylegan_core.ops.upfirdn2d import Pair, filter_size, paddings, upfirdn2d
 DEMODULATION_EPS = 1e-8  # (SG2 Eq. 3)
 
 
-def conv2d_resample(x: Tensor, w: Tensor, f: Optional[Tensor] = None, up: int = 1, down: int = 1, padding: Pair = 0,
+def conv2d_resample(x: Tensor, w: Tensor, f: Tensor | None = None, up: int = 1, down: int = 1, padding: Pair = 0,
                     groups: int = 1, flip_weight: bool = True, flip_filter: bool = False) -> Tensor:
     """Upsample, convolve, downsample, with low-pass filter f where the rate changes.
 
@@ -50,7 +48,7 @@ def conv2d_resample(x: Tensor, w: Tensor, f: Optional[Tensor] = None, up: int = 
     left, right, top, bottom = left - (columns - 1), right - (columns - up), top - (rows - 1), bottom - (rows - up)
     crop_x, crop_y = max(min(-left, -right), 0), max(min(-top, -bottom), 0)
     weight = w.flip([2, 3]) if flip_weight else w
-    out_channels, in_per_group = weight.shape[:2]
+    out_channels, _in_per_group = weight.shape[:2]
     weight = weight.unflatten(0, (groups, out_channels // groups)).transpose(1, 2).flatten(0, 1)
     x = F.conv_transpose2d(x, weight, stride=up, padding=(crop_y, crop_x), groups=groups)
     pads = [left + crop_x, right + crop_x, top + crop_y, bottom + crop_y]
@@ -58,8 +56,8 @@ def conv2d_resample(x: Tensor, w: Tensor, f: Optional[Tensor] = None, up: int = 
     return upfirdn2d(x, f, down=down, flip_filter=flip_filter) if down > 1 else x
 
 
-def modulated_conv2d(x: Tensor, weight: Tensor, styles: Tensor, noise: Optional[Tensor] = None, up: int = 1, down: int = 1,
-                     padding: Pair = 0, resample_filter: Optional[Tensor] = None, demodulate: bool = True,
+def modulated_conv2d(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None = None, up: int = 1, down: int = 1,
+                     padding: Pair = 0, resample_filter: Tensor | None = None, demodulate: bool = True,
                      flip_weight: bool = True) -> Tensor:
     """Modulate, convolve, demodulate, add noise (SG2 Fig. 2d).
 
@@ -80,8 +78,8 @@ def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
     return (styles.to(power.dtype).square() @ power.t() + DEMODULATION_EPS).rsqrt()
 
 
-def grouped_modulated_conv2d(x: Tensor, weight: Tensor, styles: Tensor, noise: Optional[Tensor] = None, up: int = 1,
-                             padding: Pair = 0, resample_filter: Optional[Tensor] = None, demodulate: bool = True,
+def grouped_modulated_conv2d(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None = None, up: int = 1,
+                             padding: Pair = 0, resample_filter: Tensor | None = None, demodulate: bool = True,
                              flip_weight: bool = True) -> Tensor:
     """The same by weights per sample and one grouped convolution: the form of most releases; kept to measure against."""
     batch, channels = x.shape[:2]

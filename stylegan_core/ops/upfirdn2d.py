@@ -7,18 +7,17 @@ depthwise pass over channels_last data is faster than two 1-D passes or shifted 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional, Union
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Pair = Union[int, Sequence[int]]
+Pair = int | Sequence[int]
 SEPARABLE_FROM = 8  # taps; longer separable filters run as two 1-D passes
 
 
-def setup_filter(taps: Union[Tensor, Sequence[float], None], *, normalize: bool = True, flip: bool = False, gain: float = 1.0,
-                 separable: Optional[bool] = None) -> Tensor:
+def setup_filter(taps: Tensor | Sequence[float] | None, *, normalize: bool = True, flip: bool = False, gain: float = 1.0,
+                 separable: bool | None = None) -> Tensor:
     """FIR filter as a float32 tensor: [h, w], or [taps] when it is to be applied along both axes.
 
     taps: 1-D or 2-D numbers; None = identity. separable: None = 1-D filters of 8 taps or more stay 1-D.
@@ -39,7 +38,7 @@ def setup_filter(taps: Union[Tensor, Sequence[float], None], *, normalize: bool 
     return f * gain ** (f.ndim / 2)
 
 
-def upfirdn2d(x: Tensor, f: Optional[Tensor], up: Pair = 1, down: Pair = 1, padding: Pair = 0, flip_filter: bool = False,
+def upfirdn2d(x: Tensor, f: Tensor | None, up: Pair = 1, down: Pair = 1, padding: Pair = 0, flip_filter: bool = False,
               gain: float = 1.0) -> Tensor:
     """Insert zeros, pad, convolve with a filter, keep every `down`-th pixel.
 
@@ -102,7 +101,7 @@ def paddings(value: Pair) -> tuple[int, int, int, int]:
     return int(left), int(right), int(top), int(bottom)
 
 
-def filter_size(f: Optional[Tensor]) -> tuple[int, int]:
+def filter_size(f: Tensor | None) -> tuple[int, int]:
     """(height, width) of a filter, separable or not."""
     return (1, 1) if f is None else (int(f.shape[0]), int(f.shape[-1]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Optional
+from typing import Any
 
 from stylegan_core.errors import UsageError
 from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig, config_to_dict
@@ -17,7 +17,7 @@ class TrainingConfig:
     discriminator: StyleGAN2DiscriminatorConfig
     kimg: float = 1000.0                   # length in thousands of real images shown
     batch: int = 32
-    micro_batch: Optional[int] = None      # images per pass, gradients are summed up to the batch; None = the batch
+    micro_batch: int | None = None      # images per pass, gradients are summed up to the batch; None = the batch
     seed: int = 0
     lr: float = 0.0025                     # both networks
     beta2: float = 0.99                    # Adam; beta1 is 0
@@ -29,7 +29,7 @@ class TrainingConfig:
     pl_decay: float = 0.01
     mixing_prob: float = 0.9               # share of images whose ws come from two z
     ema_kimg: float = 10.0
-    ema_rampup: Optional[float] = 0.05     # None = constant half-life
+    ema_rampup: float | None = 0.05     # None = constant half-life
     generator_delay_kimg: float = 0.0      # the discriminator trains alone for this long, after a warm start of the generator
     mirror: bool = False                   # show every picture mirrored half of the time
     precision: str = "fp32"                # fp32, or bf16 = autocast where the machine has it

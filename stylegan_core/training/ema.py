@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import nn
 
 
-def ema_beta(batch: int, nimg: int, ema_kimg: float, rampup: Optional[float] = 0.05) -> float:
+def ema_beta(batch: int, nimg: int, ema_kimg: float, rampup: float | None = 0.05) -> float:
     """Decay per step for a half-life of ema_kimg thousand images, shorter while nimg·rampup is less. rampup None = constant."""
     half_life = ema_kimg * 1000
     if rampup is not None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,8 +52,8 @@ class Run:
 
 
 def train_generator(config: TrainingConfig, data: ImageData, output: str | Path, *, device: str = "cpu",
-                    transfer: Optional[Mapping[str, nn.Module]] = None,  # {"G", "D"}: start from these weights; None = random
-                    callback: Optional[Callable[[StepInfo], Optional[bool]]] = None) -> Path:
+                    transfer: Mapping[str, nn.Module] | None = None,  # {"G", "D"}: start from these weights; None = random
+                    callback: Callable[[StepInfo], bool | None] | None = None) -> Path:
     """Trains until config.kimg, resuming from `output` when it holds a state; returns the newest snapshot's path.
 
     A callback that returns False stops the run after a snapshot. Raises TrainingError when a loss is not finite, naming the
@@ -100,7 +100,7 @@ def train_generator(config: TrainingConfig, data: ImageData, output: str | Path,
     return newest
 
 
-def start_run(config: TrainingConfig, device: str, transfer: Optional[Mapping[str, nn.Module]]) -> Run:
+def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Module] | None) -> Run:
     """Networks with the weights of (seed) or of `transfer`, and Adam with the constants of lazy regularisation."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)

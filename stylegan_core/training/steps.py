@@ -5,8 +5,6 @@ Each function adds gradients of the batch mean to the parameters and returns wha
 
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from torch import Tensor
 
@@ -21,7 +19,7 @@ from stylegan_core.networks.discriminator import StyleGAN2Discriminator
 from stylegan_core.networks.stylegan2 import StyleGAN2Generator
 
 
-def mixed_ws(generator: StyleGAN2Generator, z: Tensor, c: Optional[Tensor], rng: torch.Generator, mixing_prob: float,
+def mixed_ws(generator: StyleGAN2Generator, z: Tensor, c: Tensor | None, rng: torch.Generator, mixing_prob: float,
              update_emas: bool = False) -> Tensor:
     """ws: [N, num_ws, w_dim] of which a share switches to another z at a random row (SG Sec. 3.1)."""
     ws = generator.mapping(z, c, update_emas=update_emas)
@@ -36,7 +34,7 @@ def mixed_ws(generator: StyleGAN2Generator, z: Tensor, c: Optional[Tensor], rng:
     return torch.where(keep[:, :, None], ws, other)
 
 
-def generator_step(discriminator: StyleGAN2Discriminator, images: Tensor, c: Optional[Tensor], *, scale: float = 1.0,
+def generator_step(discriminator: StyleGAN2Discriminator, images: Tensor, c: Tensor | None, *, scale: float = 1.0,
                    autocast: bool = False) -> Tensor:
     """Non-saturating loss of rendered images [N, C, H, W] that carry a graph: [N]."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
@@ -55,8 +53,8 @@ def path_length_step(images: Tensor, ws: Tensor, noise: Tensor, pl_mean: Tensor,
     return lengths.detach(), mean
 
 
-def discriminator_step(discriminator: StyleGAN2Discriminator, real: Tensor, fake: Tensor, c: Optional[Tensor], *,
-                       fake_c: Optional[Tensor] = None, scale: float = 1.0, autocast: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+def discriminator_step(discriminator: StyleGAN2Discriminator, real: Tensor, fake: Tensor, c: Tensor | None, *,
+                       fake_c: Tensor | None = None, scale: float = 1.0, autocast: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """(loss, real logits, fake logits), each [N]; fake images are detached. Two passes, so that no group mixes real and fake."""
     with torch.autocast(real.device.type, torch.bfloat16, enabled=autocast):
         fake_logits = discriminator(fake.detach(), c if fake_c is None else fake_c).float()
@@ -66,7 +64,7 @@ def discriminator_step(discriminator: StyleGAN2Discriminator, real: Tensor, fake
     return loss.detach(), real_logits.detach().squeeze(1), fake_logits.detach().squeeze(1)
 
 
-def r1_step(discriminator: StyleGAN2Discriminator, real: Tensor, c: Optional[Tensor], *, gamma: float, scale: float = 1.0) -> Tensor:
+def r1_step(discriminator: StyleGAN2Discriminator, real: Tensor, c: Tensor | None, *, gamma: float, scale: float = 1.0) -> Tensor:
     """Penalty [N] of the gradient at real images."""
     real = real.detach().requires_grad_(True)
     penalty = r1_penalty(real, discriminator(real, c))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Optional, Protocol, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class PairedData(Protocol):
 
 
 def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *, kimg: float, batch: int = 32, lr: float = 0.004,
-               seed: int = 0, callback: Optional[Callable[[StepInfo], Optional[bool]]] = None) -> Path:
+               seed: int = 0, callback: Callable[[StepInfo], bool | None] | None = None) -> Path:
     """Trains G(z_i) = x_i for kimg thousand images and writes output/warm-start.safetensors; returns its path.
 
     A callback that returns False ends the regression early; what it has reached is written.
@@ -88,7 +88,8 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
             update_ema(average_generator, generator, 0.998 if step > 1000 else 0.98)
             psnr = -10 * torch.log10(((images - target).square().mean(dim=[1, 2, 3]) / 4).detach())
             info = StepInfo(step + 1, num_steps, loss.detach(), {}, psnr, time.monotonic() - start)
-            log.write(json.dumps({"step": step + 1, "loss": loss.mean().item(), "psnr": psnr.mean().item(), "seconds": info.seconds}) + "\n")
+            record = {"step": step + 1, "loss": loss.mean().item(), "psnr": psnr.mean().item(), "seconds": info.seconds}
+            log.write(json.dumps(record) + "\n")
             if callback is not None and callback(info) is False:
                 break
     return _finish(average_generator, data.name, output, kimg=kimg, seconds=time.monotonic() - start)

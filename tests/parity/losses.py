@@ -74,7 +74,8 @@ def step_rows() -> Iterator[Row]:
 def schedule_rows() -> Iterator[Row]:
     data = arrays("train/projector_schedules")
     for lr, _, beta2, every, lr_lazy, _, beta2_lazy in data["lazy_lr_b1_b2_interval__lr_b1_b2"]:
-        yield compare(f"train/projector_schedules lazy {every:g}", PEER, lazy_constants(lr, beta2, int(every)), [lr_lazy, beta2_lazy], absolute=1e-8)
+        ours = lazy_constants(lr, beta2, int(every))
+        yield compare(f"train/projector_schedules lazy {every:g}", PEER, ours, [lr_lazy, beta2_lazy], absolute=1e-8)
     for kimg, rampup, batch, nimg, beta in data["ema_kimg_rampup_batch_curnimg_beta"]:
         ours = ema_beta(int(batch), int(nimg), kimg, None if rampup < 0 else rampup)
         yield compare(f"train/projector_schedules ema {kimg:g}/{rampup:g}/{nimg:g}", PEER, [ours], [beta], absolute=1e-9)

@@ -82,7 +82,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_last_good_snapshot(tmp_pa
     train_generator(TINY, blobs(), tmp_path, callback=lambda info: info.step != 6)
 
     class Broken(RenderedImages):
-        def images_u8(self, indices):  # noqa: ANN001, ANN202
+        def images_u8(self, indices):
             return np.full([len(indices), 3, 16, 16], np.nan, dtype=np.float32)
 
     with pytest.raises(TrainingError, match=r"not finite at step 7.*last good snapshot is .*snapshot-"):

@@ -22,10 +22,10 @@ class Gradients:
     def __len__(self) -> int:
         return 64
 
-    def normals(self, indices):  # noqa: ANN001, ANN201
+    def normals(self, indices):
         return np.stack([np.random.default_rng(int(i)).standard_normal(2) for i in indices])
 
-    def images_u8(self, indices):  # noqa: ANN001, ANN201
+    def images_u8(self, indices):
         level = 127 + 60 * np.tanh(self.normals(indices))
         pictures = np.zeros([len(indices), 3, 16, 16])
         pictures[:, :2] = level[:, :, None, None]
