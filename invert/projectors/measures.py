@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from stylegan_core.checkpoints.catalog import DEFAULT_PERCEPTUAL, cards
 from stylegan_core.errors import UsageError
+from stylegan_core.features import load_features
 from stylegan_core.generator import Generator, place_of
 from stylegan_core.losses.perceptual import DISTANCES, TRUNKS, FeatureDistance, load_lpips
+from stylegan_core.provenance import model_sha256
 
 
 class Pixels:
@@ -21,23 +23,25 @@ class Pixels:
         return [images / images[0].numel() ** 0.5]
 
 
-class BundledFeatures:
-    """The feature network of the package behind the interface of a distance."""
-
-    def __init__(self, name: str, network: torch.nn.Module):
-        self.name = name
-        self.network = network
-
-    def features(self, images: Tensor) -> list[Tensor]:
-        """images: [N, C, H, W] in [-1, 1] → its maps."""
-        return self.network.maps(images)  # type: ignore[operator]
-
-
 def load_measure(name: str, generator: Generator) -> FeatureDistance:
-    """name: auto, vgg, alex, squeeze, features or none. Raises UsageError, WeightsNotFoundError."""
+    """name: auto, vgg, alex, squeeze, features or none; 'auto' is what the generator's card names, else vgg.
+
+    On the generator's device, in its precision. Raises UsageError, WeightsNotFoundError with the alternatives.
+    """
+    if name == "auto":
+        return load_measure(perceptual_of(generator), generator)
     if name == "none":
         return Pixels()
-    device, dtype = place_of(generator)
+    place = place_of(generator)
+    if name == "features":
+        return load_features().to(*place)
     if name in TRUNKS:
-        return load_lpips(name).to(device, dtype)
+        return load_lpips(name).to(*place)
     raise UsageError(f"perceptual {name!r}: one of auto, {', '.join(DISTANCES)} is allowed")
+
+
+def perceptual_of(generator: Generator) -> str:
+    """The distance on the card of the model that this is, found by its hash."""
+    sha256 = model_sha256(generator)  # type: ignore[arg-type]
+    matching = [card.perceptual for card in cards().values() if card.facts.get("model_sha256") == sha256]
+    return matching[0] if matching else DEFAULT_PERCEPTUAL

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stylegan_core.checkpoints.catalog import cache_folder
 from stylegan_core.checkpoints.contents import open_contents
 from stylegan_core.checkpoints.inert_tree import mapping_of
 from stylegan_core.errors import CheckpointError, UsageError, WeightsNotFoundError
@@ -166,10 +167,9 @@ def find_trunk(trunk: Trunk) -> Path:
 
 
 def trunk_folders() -> list[Path]:
-    """INVERT_CACHE, then torch's own cache."""
-    own = os.environ.get("INVERT_CACHE")
-    torch_home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "torch"
-    return [*([Path(own).expanduser()] if own else []), Path(torch_home).expanduser() / "hub" / "checkpoints"]
+    """This toolkit's cache (INVERT_CACHE, or the system's), then torch's own (TORCH_HOME)."""
+    torch_home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "torch"
+    return [cache_folder(), Path(torch_home).expanduser() / "hub" / "checkpoints"]
 
 
 def empty_lpips(name: str) -> Any:

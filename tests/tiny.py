@@ -1,0 +1,40 @@
+"""Small real networks that are built in milliseconds, the same on every run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylegan_core.networks.build import build
+from stylegan_core.networks.configs import StyleGAN2Config
+
+
+def tiny_generator(seed: int = 0, *, noise_strength: float = 0.1, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
+    """A StyleGAN2 generator of 16 px with pictures mostly inside [-1, 1], noise that shows, and a w_avg of its samples."""
+    facts = {"z_dim": 16, "w_dim": 16, "img_resolution": 16, "channel_base": 256, "channel_max": 16, "mapping_layers": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = build(StyleGAN2Config(**{**facts, **config})).to(dtype)
+        z = torch.randn(500, generator.z_dim, dtype=dtype)
+    with torch.no_grad():
+        for name, parameter in generator.named_parameters():
+            if name.endswith("noise_strength"):
+                parameter.fill_(noise_strength)
+            if name.endswith("torgb.weight"):
+                parameter.mul_(0.3)
+        c = torch.eye(generator.c_dim, dtype=dtype)[torch.arange(500) % generator.c_dim] if generator.c_dim else None
+        if hasattr(generator.mapping, "w_avg"):
+            generator.mapping.w_avg.copy_(generator.mapping.to_w(z, c).mean(dim=0))
+    return generator
+
+
+@torch.no_grad()
+def sample_pictures(generator: Any, seeds: list[int], *, noise_mode: str = "const") -> tuple[Tensor, Tensor]:
+    """(pictures [N, C, R, R] clamped to [-1, 1], their w [N, w_dim])."""
+    from stylegan_core.latent import Latent
+
+    c = torch.eye(generator.c_dim).to(generator.w_avg)[:1].expand(len(seeds), -1) if generator.c_dim else None
+    latent = Latent.sample(generator, seeds, c=c).lower(generator, to="w")
+    return latent.render(generator, noise_mode=noise_mode).clamp(-1, 1), latent.value
