@@ -54,19 +54,19 @@ def project_folder(
     folder: Path,
     *,
     on_step: Callable[[Step], None],
-    on_record: Callable[[str, dict[str, Any]], None],
+    on_record: Callable[[str, dict[str, Any], bool], None],
 ) -> Report:
     """Does what is not done yet and returns the report, which is written after every picture and names all inputs.
 
     model: on the device, or on the CPU where there are several. on_step: called after every step of a batch.
-    on_record: called with every record, those of skipped inputs included.
+    on_record: called as on_record(input, record, is_new); what was done before is not new.
     """
     execution.validate()
     report = Report(folder, [str(source) for source in outputs])
 
-    def settle(key: str, record: dict[str, Any]) -> None:
+    def settle(key: str, record: dict[str, Any], is_new: bool = True) -> None:
         report.put(key, record)
-        on_record(key, record)
+        on_record(key, record, is_new)
 
     tasks = []
     for source, files in outputs.items():
@@ -81,7 +81,7 @@ def project_folder(
         if before is None:
             tasks.append(task)
         else:
-            settle(task.key, {**before, "input": task.key})
+            settle(task.key, {**before, "input": task.key}, is_new=False)
     if tasks:
         _work(tasks, model, options, execution, on_step=on_step, on_record=settle)
     report.write()
@@ -90,13 +90,10 @@ def project_folder(
 
 def _finished_before(task: Task, model: LoadedModel, report: Report) -> dict[str, Any] | None:
     """The record of an earlier run when all files of this picture are there and made from the same things."""
-    record = report.record_before(
-        input_sha256=task.sha256, options_sha256=task.options_sha256, model_sha256=model.sha256
-    )
-    if record is None or not all(path.is_file() for path in task.outputs.files):
-        return None
-    names = [path.name for path in task.outputs.files]
-    return record if record.get("outputs") == names and is_inversion_done(task, model.sha256) else None
+    facts = {"input_sha256": task.sha256, "options_sha256": task.options_sha256, "model_sha256": model.sha256}
+    record = report.record_before(**facts, outputs=[path.name for path in task.outputs.files])
+    is_whole = all(path.is_file() for path in task.outputs.files) and is_inversion_done(task, model.sha256)
+    return record if is_whole else None
 
 
 def _work(

@@ -20,9 +20,7 @@ class Inputs:
     ignored: list[Path]
 
 
-def collect_inputs(
-    arguments: Sequence[str | os.PathLike[str]], *, wanted: Callable[[Path], bool], recursive: bool = False
-) -> Inputs:
+def collect_inputs(arguments: Sequence[str | os.PathLike[str]], *, wanted: Callable[[Path], bool], recursive: bool = False) -> Inputs:
     """Files as named, the wanted files of folders (sorted), the matches of globs; each file once.
 
     recursive: look into sub-folders too.
@@ -63,8 +61,12 @@ def is_inversion_file(path: Path) -> bool:
 
 
 def stem_of(path: Path) -> str:
-    """The name that the outputs for an input start with: 'photo' for photo.png and for photo.inversion.safetensors."""
-    return path.name[: -len(".inversion.safetensors")] if is_inversion_file(path) else path.stem
+    """What the names of the outputs start with: 'photo' for photo.png and for photo.inversion.safetensors.
+
+    Bytes that are not UTF-8 become %FF, because not every library can open a name that has them.
+    """
+    stem = path.name[: -len(".inversion.safetensors")] if is_inversion_file(path) else path.stem
+    return "".join(f"%{ord(char) - 0xDC00:02X}" if "\udc80" <= char <= "\udcff" else char for char in stem)
 
 
 def check_outputs(outputs: Iterable[tuple[Path, Sequence[Path]]]) -> None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from invert.inputs import check_outputs, stem_of
 from invert.reports import DONE, FAILED, options_sha256
-from stylegan_core.errors import ImageError, InversionError, OutputError, UsageError
+from stylegan_core.errors import (
+    DownloadError,
+    ImageError,
+    InversionError,
+    MissingExtraError,
+    OutputError,
+    UsageError,
+    WeightsNotFoundError,
+)
 from stylegan_core.files import display
 from stylegan_core.image_reader import FIT_MODES, MAX_PIXELS, parse_color
 from stylegan_core.provenance import file_sha256, version
@@ -18,6 +26,8 @@ from stylegan_core.seeds import MAX_SEED
 if TYPE_CHECKING:
     from invert.loaded import LoadedModel
 
+# What is wrong with the command and not with one picture: it ends the work instead of failing every picture in turn.
+ABORTING = (UsageError, WeightsNotFoundError, MissingExtraError, DownloadError)
 SPACES = ("z", "w", "w+", "s")
 
 

@@ -77,7 +77,7 @@ def _check_images(images: Tensor) -> list[Finding]:
     contrast = images.flatten(1).std(dim=1).mean().item()
     variety = images.std(dim=0).mean().item()
     return [
-        _finding("pixel range", clipped, clipped < MAX_CLIPPED, f"{100 * clipped:.1f} % of the pixels lie beyond [-1, 1]",
+        _finding("pixel range", clipped, clipped < MAX_CLIPPED, f"{100 * clipped:.1f} % of the pixels leave [-1, 1]",
                  "far too many; the layers do not fit together"),
         _finding("contrast", contrast, contrast > MIN_CONTRAST, f"pictures have a contrast of {contrast:.2f}",
                  "they are flat; the synthesis network was read wrongly or never trained"),

@@ -38,6 +38,12 @@ def model_named_in(path: str | os.PathLike[str]) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def metadata_of(inversion: Inversion) -> dict[str, str]:
+    """What a render of this inversion says about itself: the same whoever renders it."""
+    keys = ("model", "model_sha256", "space", "preset", "steps", "seed", "version")
+    return picture_metadata({key: inversion.metadata.get(key) for key in keys})
+
+
 def picture_metadata(facts: dict[str, Any]) -> dict[str, str]:
     """Texts for a PNG that say how it was made: facts without None, as JSON."""
     import json

@@ -9,13 +9,14 @@ import multiprocessing
 import os
 import queue
 import signal
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from invert.jobs import ProjectOptions, Task, project_record
+from invert.jobs import ABORTING, ProjectOptions, Task, project_record
 from invert.loaded import LoadedModel, load_model
-from stylegan_core.errors import InvertError, UsageError
+from stylegan_core.errors import InvertError
 from stylegan_core.files import display
 
 _UNEXPECTED = (
@@ -104,7 +105,7 @@ def _raise_or_record(
     model: LoadedModel,
     on_record: Callable[[str, dict[str, Any]], None],
 ) -> None:
-    if isinstance(error, UsageError):
+    if isinstance(error, ABORTING):
         raise error
     for key, task in tasks.items():
         on_record(key, project_record(key, shard.options, model, task=task, error=error))
@@ -130,6 +131,7 @@ def _work(index: int, shard: Shard, messages: Any) -> None:
     """The body of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    warnings.simplefilter("ignore")
     from invert.workers import Worker
     from stylegan_core.runtime import resolve_device
 

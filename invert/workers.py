@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from invert.jobs import ProjectOptions, Task, is_inversion_done, mask_for, project_record
+from invert.jobs import ABORTING, ProjectOptions, Task, is_inversion_done, mask_for, project_record
 from invert.loaded import LoadedModel
-from invert.rendering import picture_metadata, render_file
+from invert.rendering import metadata_of, render_file
 from invert.reports import jsonable
 from invert.video import Recorder, save_video
 from stylegan_core import images
-from stylegan_core.errors import InvertError, UsageError
+from stylegan_core.errors import InvertError
 from stylegan_core.files import display
 from stylegan_core.metrics.reconstruction import psnr, ssim
 from stylegan_core.provenance import version
@@ -116,7 +116,7 @@ class Worker:
         try:
             self._project(subjects)
             return set()
-        except UsageError:
+        except ABORTING:
             raise
         except (InvertError, torch.cuda.OutOfMemoryError, MemoryError) as error:
             if len(subjects) > 1:
@@ -175,10 +175,7 @@ class Worker:
         try:
             image, inversion = render_file(task.outputs.inversion, self.model)
             facts = inversion.metadata
-            shown = {
-                key: facts.get(key) for key in ("model", "model_sha256", "space", "preset", "steps", "seed", "version")
-            }
-            metadata = picture_metadata(shown) if self.with_metadata else None
+            metadata = metadata_of(inversion) if self.with_metadata else None
             images.save_image(images.picture_proper(image, generator), task.outputs.render, metadata=metadata)
             saved = images.from_u8(images.to_u8(image))
             target = images.from_u8(images.to_u8(subject.target))

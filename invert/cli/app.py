@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -59,7 +60,10 @@ def command(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and leaves with its exit code. arguments: None = those of the process."""
     app = typer.main.get_command(build_app())
-    with ExitCodes(debug="--debug" in (sys.argv if arguments is None else arguments)):
+    debug = "--debug" in (sys.argv if arguments is None else arguments)
+    with warnings.catch_warnings(), ExitCodes(debug=debug):
+        if not debug and not sys.warnoptions:
+            warnings.simplefilter("ignore")  # packages warn their developers; what people must know is a line of ours
         app(args=None if arguments is None else list(arguments), prog_name="invert")
 
 

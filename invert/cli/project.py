@@ -178,13 +178,13 @@ def _run(
 
         finished = 0
 
-        def on_record(key: str, record: dict[str, Any]) -> None:
+        def on_record(key: str, record: dict[str, Any], is_new: bool) -> None:
             nonlocal finished
             finished += 1
             for keys in [keys for keys in steps_done if key in keys]:
                 steps_done[keys] = max(0.0, steps_done[keys] - 1)
             bar.update(finished + sum(steps_done.values()))
-            _say_record(terminal, record)
+            _say_record(terminal, record, is_new)
 
         report = project_folder(outputs, loaded, chosen, execution, folder, on_step=on_step, on_record=on_record)
     num_failed = len(report.failed)
@@ -192,13 +192,14 @@ def _run(
     return report
 
 
-def _say_record(terminal: Terminal, record: dict[str, Any]) -> None:
+def _say_record(terminal: Terminal, record: dict[str, Any], is_new: bool) -> None:
     if record["status"] == "failed":
         terminal.fail(
             f"{record['input']}: {record['error']}" if record["input"] not in record["error"] else record["error"]
         )
         return
-    took = "" if record["seconds"] is None else f" in {duration(record['seconds'])}"
+    took = f" in {duration(record['seconds'])}" if is_new and record["seconds"] is not None else ""
+    took = took if is_new else " (done before)"
     terminal.say(f"{record['input']}: PSNR {record['psnr']:.1f} dB, SSIM {record['ssim']:.3f}{took}")
     advice = record.get("advice")
     if advice:

@@ -96,7 +96,7 @@ def _render_all(
 ) -> list[dict[str, Any]]:
     from invert.cli.loading import load_for
     from invert.loaded import LoadedModel
-    from invert.rendering import model_named_in, picture_metadata, render_file
+    from invert.rendering import metadata_of, model_named_in, render_file
     from stylegan_core import images
     from stylegan_core.errors import InversionError, InvertError
     from stylegan_core.provenance import file_sha256, version
@@ -123,8 +123,9 @@ def _render_all(
                 image, inversion = render_file(path, loaded[name])
                 if paste is not None:
                     image = images.paste(image, images.load_image(paste), inversion.geometry)
-                facts = {"model": Path(name).name, "model_sha256": loaded[name].sha256, "version": version()}
-                images.save_image(image, target, metadata=picture_metadata(facts) if with_metadata else None)
+                else:
+                    image = images.picture_proper(image, loaded[name].generator)
+                images.save_image(image, target, metadata=metadata_of(inversion) if with_metadata else None)
                 record |= {"input_sha256": file_sha256(path), "model": name, "model_sha256": loaded[name].sha256}
                 record |= {"seconds": round(time.monotonic() - started, 3), "status": "done", "error": None}
                 terminal.say(f"{path} → {target}")
