@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from stylegan_core.checkpoints.tensor_view import TensorView
 from stylegan_core.errors import CheckpointError
 from stylegan_core.files import display
 from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig
 
 MAX_LAYERS = 100
+MAX_FILTER_NUMBERS = 1024
 Views = Mapping[str, TensorView]
 
 
@@ -41,6 +44,7 @@ def infer_generator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2Confi
     widths = {resolution: shapes.of(f"synthesis.b{resolution}.conv1.weight", 4)[0] for resolution in resolutions}
     w_dim = found["w_dim"]
     found |= {name: None if width == w_dim else width for name, width in features.items()}
+    found |= _filter(views, "synthesis.b4.resample_filter", settings)
     return StyleGAN2Config(channels=widths, **_merged(found, widths, settings)).validate()
 
 
@@ -69,7 +73,23 @@ def infer_discriminator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2D
         hidden = shapes.of("mapping.fc0.weight", 2)[0] if found["mapping_layers"] > 1 else cmap_dim
         found["mapping_layer_features"] = None if hidden == cmap_dim else hidden
     widths = dict(sorted(widths.items()))
+    found |= _filter(views, f"b{resolutions[-1]}.resample_filter", settings)
     return StyleGAN2DiscriminatorConfig(channels=widths, **_merged(found, widths, settings)).validate()
+
+
+def taps_of(view: TensorView, name: str) -> tuple[float, ...]:
+    """The filter along one axis, smallest tap 1, of a stored 2-D (or 1-D) filter. Raises CheckpointError for others."""
+    if len(view.shape) not in (1, 2) or not 1 <= view.numel <= MAX_FILTER_NUMBERS:
+        raise CheckpointError(f"{name!r} is not a filter")
+    rows = view.to_tensor().double().reshape(view.shape[0], -1).sum(dim=1)
+    smallest = float(rows.abs().min())
+    taps = rows / (smallest if smallest > 1e-6 else 1.0)
+    taps = taps.round() if torch.allclose(taps, taps.round(), atol=1e-3) else taps
+    held = view.to_tensor().double()
+    derived = torch.outer(taps, taps) if len(view.shape) == 2 else taps
+    if held.shape != derived.shape or not torch.allclose(held / held.sum(), derived / derived.sum(), atol=1e-4):
+        raise CheckpointError(f"{name!r} is a filter that is not the same along both axes")
+    return tuple(taps.tolist())
 
 
 class _Shapes:
@@ -98,6 +118,11 @@ def _resolutions(views: Views, prefix: str, suffix: str, first: int = 4) -> tupl
     if not resolutions or resolutions[-1] != last:
         raise CheckpointError(f"there is a block of {last} px; powers of two are expected")
     return resolutions
+
+
+def _filter(views: Views, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    # From the stored filter of a block where nothing declares it.
+    return {} if "resample_filter" in settings or name not in views else {"resample_filter": taps_of(views[name], name)}
 
 
 def _count(views: Views, pattern: str) -> int:

@@ -1,7 +1,7 @@
 """The settings of NVIDIA's networks that no tensor shows: out of keyword arguments and out of the modules' attributes.
 
 The keyword arguments are nested in stylegan2-ada-pytorch (synthesis_kwargs, block_kwargs, layer_kwargs) and flat in the
-stylegan3 repository; attributes of the built modules win, because the two repositories have different defaults.
+stylegan3 repository; attributes of the built modules are read too, because the two repositories have different defaults.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def generator_settings(modules: Mapping[str, Module]) -> tuple[dict[str, Any], l
     settings |= _taken(mapping, _MAPPING)
     convolutions = [module for module in modules.values() if module.class_name == "SynthesisLayer"]
     to_rgb = [module for module in modules.values() if module.class_name == "ToRGBLayer"]
-    settings |= _agreed(convolutions + to_rgb, "conv_clamp")
-    settings |= _agreed(convolutions, "activation") | _agreed(convolutions, "use_noise")
+    _compare(_agreed(convolutions + to_rgb, "conv_clamp"), settings)
+    _compare(_agreed(convolutions, "activation") | _agreed(convolutions, "use_noise"), settings)
     if "mapping" in modules:
-        _compare(modules["mapping"].facts(num_layers="mapping_layers"), settings)
-        settings |= modules["mapping"].facts(w_avg_beta="w_avg_beta")
+        _compare(modules["mapping"].facts(num_layers="mapping_layers", w_avg_beta="w_avg_beta"), settings)
     if "mapping.fc0" in modules:
-        settings |= modules["mapping.fc0"].facts(bias_gain="mapping_lr_multiplier", activation="mapping_activation")
+        facts = modules["mapping.fc0"].facts(bias_gain="mapping_lr_multiplier", activation="mapping_activation")
+        _compare(facts, settings)
     _compare(modules[""].facts(**{name: name for name in _GENERATOR_SIZES}), settings)
     return _tidy(settings), sorted({*arguments, *mapping} - _HARMLESS)
 
@@ -76,13 +76,14 @@ def discriminator_settings(modules: Mapping[str, Module]) -> tuple[dict[str, Any
     settings |= _taken(mapping, _MAPPING)
     ends = (".conv0", ".conv1", "b4.conv")
     convolutions = [module for path, module in modules.items() if path.endswith(ends)]
-    settings |= _agreed(convolutions, "conv_clamp") | _agreed(convolutions, "activation")
+    _compare(_agreed(convolutions, "conv_clamp") | _agreed(convolutions, "activation"), settings)
     if "b4.mbstd" in modules:
-        settings |= modules["b4.mbstd"].facts(group_size="mbstd_group_size", num_channels="mbstd_num_channels")
+        facts = modules["b4.mbstd"].facts(group_size="mbstd_group_size", num_channels="mbstd_num_channels")
+        _compare(facts, settings)
     if "mapping" in modules:
         _compare(modules["mapping"].facts(num_layers="mapping_layers"), settings)
     if "mapping.fc0" in modules:
-        settings |= modules["mapping.fc0"].facts(bias_gain="mapping_lr_multiplier")
+        _compare(modules["mapping.fc0"].facts(bias_gain="mapping_lr_multiplier"), settings)
     for name in ("use_noise", "w_avg_beta", "mapping_activation"):
         settings.pop(name, None)
     if not settings.get("c_dim"):
@@ -120,7 +121,7 @@ def _agreed(modules: list[Module], name: str) -> dict[str, Any]:
 
 
 def _compare(facts: Mapping[str, Any], settings: dict[str, Any]) -> None:
-    # Sizes stand in a file twice, as arguments and as attributes; they must agree.
+    # Settings stand in a file twice, as arguments and as attributes; where they do not agree, neither is believed.
     for name, value in facts.items():
         if settings.setdefault(name, value) != value:
             shown = display(f"{name} {settings[name]} and {value}", max_length=100)

@@ -10,7 +10,7 @@ import torch
 
 from stylegan_core.checkpoints.contents import Contents
 from stylegan_core.checkpoints.inert_tree import mapping_of, plain_value
-from stylegan_core.checkpoints.infer import infer_discriminator, infer_generator
+from stylegan_core.checkpoints.infer import infer_discriminator, infer_generator, taps_of
 from stylegan_core.checkpoints.keymap import (
     Pair,
     discriminator_kernels,
@@ -154,21 +154,11 @@ def _missing(views: Mapping[str, TensorView], pairs: list[Pair]) -> int:
 
 def _taps(views: Mapping[str, TensorView], kernels: Mapping[str, float]) -> tuple[float, ...]:
     # The filter along one axis, from the kernels that are stored; all must be one and the same.
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0])
-    held = [name for name in kernels if name in views]
-    for name in held:
-        view = views[name]
-        if len(view.shape) != 2 or not 1 <= view.numel <= 1024:
-            raise CheckpointError(f"{name!r} is not a filter")
-        kernel = view.to_tensor() / kernels[name]
-        if name == held[0]:
-            rows = kernel.sum(dim=1)
-            taps = rows / rows.abs().min().clamp(min=1e-3)
-            taps = taps.round() if torch.allclose(taps, taps.round(), atol=1e-3) else taps
-        separable = torch.outer(taps, taps) / taps.sum().square()
-        if kernel.shape != separable.shape or not torch.allclose(kernel, separable, atol=1e-4):
-            raise CheckpointError(f"{name!r} is another filter than the rest of the network has, or not separable")
-    return tuple(taps.tolist())
+    found = {name: taps_of(views[name], name) for name in kernels if name in views}
+    for name in found:
+        if abs(sum(views[name].to_tensor().flatten().tolist()) - kernels[name]) > 1e-3 or len(set(found.values())) > 1:
+            raise CheckpointError(f"{name!r} is another filter than the rest of the network has")
+    return next(iter(found.values()), (1.0, 3.0, 3.0, 1.0))
 
 
 def _settled(found: Any, declared: Any) -> Any:

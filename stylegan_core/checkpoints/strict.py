@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -92,11 +92,13 @@ def complete(draft: Draft, file_bytes: int) -> tuple[nn.Module, list[str]]:
     check_total(dict(draft.views), file_bytes)
     module = skeleton(draft.config, 2 * sum(view.numel for view in draft.views.values()) + SLACK)
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    _check_names_and_shapes(draft, expected)
+    unused = {name for name in expected if name.endswith(FILTERS) and not _resamples(module, name)}
+    views = {name: view for name, view in draft.views.items() if name not in unused}
+    _check_names_and_shapes(replace(draft, views=views), expected)
     state = {}
     for name in expected:
-        if name in draft.views:
-            state[name] = draft.views[name].to_tensor()
+        if name in views:
+            state[name] = views[name].to_tensor()
             _check_numbers(draft.names.get(name, name), state[name])
     _fill_filters(module, state)
     warnings = _fill_noise(expected, state)
@@ -171,20 +173,22 @@ def _check_numbers(name: str, tensor: Tensor) -> None:
         raise CheckpointError(f"{name!r} holds nothing but denormal numbers, so it is damaged")
 
 
+def _resamples(module: nn.Module, filter_name: str) -> bool:
+    # Layers that do not resample have a filter too, which nothing ever uses and which may be any.
+    layer = module.get_submodule(filter_name.rpartition(".")[0])
+    return getattr(layer, "up", 2) > 1 or getattr(layer, "down", 1) > 1
+
+
 def _fill_filters(empty: nn.Module, state: dict[str, Tensor]) -> None:
     # The filters follow from the configuration: a file's own are compared, then replaced, so that a converted file
-    # has the same hash. A layer that does not resample has a filter that it never uses; it is not compared.
+    # has the same hash.
     from stylegan_core.ops.upfirdn2d import setup_filter
 
-    filters = [name for name in empty.state_dict() if name.endswith(FILTERS)]
-    taps = list(empty.config.resample_filter) if filters else []  # type: ignore[arg-type,union-attr]
-    for name in filters:
-        held, derived = state.get(name), setup_filter(taps)
-        layer = empty.get_submodule(name.rpartition(".")[0])
-        is_used = getattr(layer, "up", 2) > 1 or getattr(layer, "down", 1) > 1
-        is_same = held is None or (held.shape == derived.shape and torch.allclose(held, derived, atol=1e-5))
-        if is_used and not is_same:
-            raise CheckpointError(f"{name!r} is another filter than the rest of the network has")
+    config: Any = empty.config
+    for name in (name for name in empty.state_dict() if name.endswith(FILTERS)):
+        derived = setup_filter(list(config.resample_filter))
+        if name in state and not torch.allclose(state[name], derived, atol=1e-5):
+            raise CheckpointError(f"{name!r} is another filter than the configuration has")
         state[name] = derived
 
 

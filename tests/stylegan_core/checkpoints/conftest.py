@@ -65,8 +65,11 @@ def write_nvlabs(tmp_path, monkeypatch):
     def write(networks, *, module_src="", protocol=3, init_kwargs=None, name="network.pkl"):
         entries = {"training_set_kwargs": {"path": "/data/x.zip"}}
         for key, module in networks.items():
+            if module is None:
+                entries[key] = None
+                continue
             arguments = official_arguments(module.config) if init_kwargs is None else init_kwargs
-            entries[key] = module and as_persistent(module, module_src, _init_args=(), _init_kwargs=arguments)
+            entries[key] = as_persistent(module, module_src, _init_args=(), _init_kwargs=arguments)
         path = tmp_path / name
         with torch.no_grad():
             path.write_bytes(pickle.dumps(entries, protocol=protocol))
