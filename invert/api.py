@@ -96,21 +96,15 @@ def _picture(image: Picture, *, keep_alpha: bool) -> Tensor:
         return images.from_pil(image)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim not in (2, 3):
-            raise ImageError(
-                f"an array of {image.dtype} and shape {image.shape} is no picture; uint8 [H, W, 1, 3 or 4] is"
-            )
+            raise ImageError(f"an array of {image.dtype} and shape {image.shape} is no picture; uint8 [H, W, 1, 3 or 4] is")
         pixels = torch.from_numpy(np.array(image if image.ndim == 3 else image[..., None]))
         return images.from_u8(pixels[None])
     if isinstance(image, Tensor) and image.ndim in (3, 4) and image.is_floating_point():
         value = (image if image.ndim == 4 else image[None]).detach().float()
         if not torch.isfinite(value).all() or value.abs().max() > 1.5:
-            raise ImageError(
-                f"a tensor of values from {value.min():.3g} to {value.max():.3g} is no picture; [-1, 1] is the range"
-            )
+            raise ImageError(f"a tensor of values from {value.min():.3g} to {value.max():.3g} is no picture; [-1, 1] is the range")
         return value
-    raise ImageError(
-        f"{type(image).__name__} is no picture; a path, a Pillow picture, a uint8 array or a float tensor is"
-    )
+    raise ImageError(f"{type(image).__name__} is no picture; a path, a Pillow picture, a uint8 array or a float tensor is")
 
 
 def _mask(mask: Picture | None, geometry: dict[str, Any], own: Tensor | None) -> Tensor | None:

@@ -91,9 +91,7 @@ class Outputs:
     def of(cls, source: Path, folder: Path, video: Path | None = None) -> Outputs:
         """photo.png → photo.inversion.safetensors, photo.png, photo.compare.png in the folder. video: as it is."""
         stem = stem_of(source)
-        return cls(
-            folder / f"{stem}.inversion.safetensors", folder / f"{stem}.png", folder / f"{stem}.compare.png", video
-        )
+        return cls(folder / f"{stem}.inversion.safetensors", folder / f"{stem}.png", folder / f"{stem}.compare.png", video)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -132,11 +130,7 @@ def plan_outputs(sources: Sequence[Path], folder: Path, video: Path | None) -> d
     """
     outputs = {}
     for source in sources:
-        own = (
-            video
-            if video is None or len(sources) == 1
-            else video.with_name(f"{video.stem}.{stem_of(source)}{video.suffix}")
-        )
+        own = video if video is None or len(sources) == 1 else video.with_name(f"{video.stem}.{stem_of(source)}{video.suffix}")
         outputs[source] = Outputs.of(source, folder, own)
     check_outputs((source, files.files) for source, files in outputs.items())
     return outputs
@@ -209,8 +203,7 @@ def mask_for(mask: str | None, source: Path) -> Path | None:
     matches = sorted(file for file in path.iterdir() if file.stem == source.stem and not file.is_dir())
     if len(matches) > 1:
         raise UsageError(
-            f"--mask {display(path)}: {display(matches[0].name)} and {display(matches[1].name)} "
-            f"are both for {display(source.stem)}"
+            f"--mask {display(path)}: {display(matches[0].name)} and {display(matches[1].name)} are both for {display(source.stem)}"
         )
     return matches[0] if matches else None
 
@@ -231,9 +224,7 @@ def _check_in_the_way(outputs: Outputs) -> None:
     """A picture under our name without an inversion beside it is somebody's photo: it is never overwritten."""
     for path in (outputs.render, outputs.compare):
         if path.exists() and not outputs.inversion.exists() and not _is_ours(path):
-            raise OutputError(
-                f"{display(path)} exists and was not made by this toolkit; move it away or choose another -o"
-            )
+            raise OutputError(f"{display(path)} exists and was not made by this toolkit; move it away or choose another -o")
 
 
 def _is_ours(path: Path) -> bool:

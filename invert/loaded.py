@@ -26,9 +26,7 @@ class LoadedModel:
     warnings: tuple[str, ...] = ()
 
 
-def load_model(
-    name: str, device: torch.device | str = "cpu", *, progress: Callable[[int, int | None], None] | None = None
-) -> LoadedModel:
+def load_model(name: str, device: torch.device | str = "cpu", *, progress: Callable[[int, int | None], None] | None = None) -> LoadedModel:
     """Loads a generator by short name or path; progress: of a download. Raises the errors of `load_generator`."""
     from stylegan_core.checkpoints.registry import load_generator
     from stylegan_core.provenance import model_sha256
@@ -36,9 +34,7 @@ def load_model(
     generator = load_generator(name, progress=progress)
     sha256 = model_sha256(generator)
     provenance: Mapping[str, Any] = generator.provenance
-    return LoadedModel(
-        name, generator.to(device), sha256, provenance.get("model_file_sha256"), tuple(provenance.get("warnings", ()))
-    )
+    return LoadedModel(name, generator.to(device), sha256, provenance.get("model_file_sha256"), tuple(provenance.get("warnings", ())))
 
 
 def class_label(generator: Generator, index: int | None) -> Tensor | None:

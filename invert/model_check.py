@@ -18,6 +18,7 @@ NUM_IMAGES = 16
 MAX_W_AVG_DISTANCE = 0.5  # of the spread of w; a right file has about 0.02 and lags a little more after short training
 MAX_CLIPPED = 0.25  # share of values beyond [-1.1, 1.1]
 MIN_CONTRAST = 0.02  # standard deviation inside a picture, of 2
+MIN_SPREAD = 1e-3  # of w, against its size
 MIN_VARIETY = 0.02  # standard deviation between pictures, of 2
 
 
@@ -54,10 +55,19 @@ def check_generator(generator: Generator, discriminator: Any | None = None) -> C
     c = _labels(generator, NUM_IMAGES)
     z = zs_from_seeds(range(NUM_IMAGES), generator.z_dim).to(device)
     images = torch.cat([generator(z[i : i + 1], None if c is None else c[i : i + 1]) for i in range(NUM_IMAGES)])
-    findings = [_check_w_avg(generator, w), *_check_images(images)]
-    if discriminator is not None and torch.isfinite(images).all():
+    findings = [_check_spread(w), _check_w_avg(generator, w), *_check_images(images)]
+    size = (generator.img_channels, generator.img_resolution)
+    fits = discriminator is not None and (discriminator.img_channels, discriminator.img_resolution) == size
+    if fits and torch.isfinite(images).all():
         findings.append(_check_with(discriminator, images, c))
     return CheckResult(findings, images.float().cpu())
+
+
+def _check_spread(w: Tensor) -> Finding:
+    size = w.square().sum(dim=1).mean().sqrt().clamp(min=1e-12)
+    spread = (w.std(dim=0).square().sum().sqrt() / size).item()
+    return _finding("spread of w", spread, spread > MIN_SPREAD, f"w varies with z by {spread:.2f} of its size",
+                    "it hardly depends on z; the mapping network was read wrongly")  # fmt: skip
 
 
 def _check_w_avg(generator: Generator, w: Tensor) -> Finding:

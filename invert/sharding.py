@@ -67,12 +67,8 @@ def run_sharded(
     """Runs all shards and returns when every task has its record. Workers end with the parent, however it ends."""
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
-    pending = {
-        index: {task.key: task for batch in shard.batches for task in batch} for index, shard in enumerate(shards)
-    }
-    processes = [
-        context.Process(target=_work, args=(index, shard, messages), daemon=True) for index, shard in enumerate(shards)
-    ]
+    pending = {index: {task.key: task for batch in shard.batches for task in batch} for index, shard in enumerate(shards)}
+    processes = [context.Process(target=_work, args=(index, shard, messages), daemon=True) for index, shard in enumerate(shards)]
     for process in processes:
         process.start()
     try:
@@ -121,9 +117,7 @@ def _give_up_on_dead(
 ) -> None:
     for index, process in enumerate(processes):
         if pending[index] and not process.is_alive():
-            error = WorkerError(
-                f"the worker for {shards[index].device} ended with code {process.exitcode}; start again to go on"
-            )
+            error = WorkerError(f"the worker for {shards[index].device} ended with code {process.exitcode}; start again to go on")
             _raise_or_record(error, shards[index], pending[index], model, on_record)
 
 

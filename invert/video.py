@@ -28,8 +28,7 @@ def check_video(path: Path) -> None:
         raise UsageError(f"--video {display(path)}: {', '.join(SUFFIXES)} are allowed")
     if suffix == ".mp4" and find_spec("av") is None:
         raise MissingExtraError(
-            f"--video {display(path)}: mp4 needs the extra 'video': pip install 'invert-gan[video]'; "
-            ".gif and .webp work without"
+            f"--video {display(path)}: mp4 needs the extra 'video': pip install 'invert-gan[video]'; .gif and .webp work without"
         )
 
 
@@ -82,9 +81,7 @@ def _write_with_pillow(frames: Sequence[np.ndarray], path: Path, suffix: str, fp
     pictures = [Image.fromarray(frame) for frame in frames]
     times = [round(1000 / fps)] * (len(frames) - 1) + [round(1000 * HOLD_SECONDS)]
     options = {"quality": 90, "method": 4} if suffix == ".webp" else {"optimize": False}
-    pictures[0].save(
-        path, format=suffix[1:].upper(), save_all=True, append_images=pictures[1:], duration=times, loop=0, **options
-    )
+    pictures[0].save(path, format=suffix[1:].upper(), save_all=True, append_images=pictures[1:], duration=times, loop=0, **options)
 
 
 def _write_mp4(frames: Sequence[np.ndarray], path: Path, fps: int) -> None:

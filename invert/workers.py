@@ -72,9 +72,7 @@ class Worker:
     on_record: Callable[[str, dict[str, Any]], None]
     with_metadata: bool = True
     threads: int | None = None  # of the optimisation; None = as it is
-    render_threads: int | None = (
-        None  # of the final rendering, where the same number gives the same pixels; None = as it is
-    )
+    render_threads: int | None = None  # of the final rendering, where the same number gives the same pixels; None = as it is
 
     def run(self, batches: Sequence[Sequence[Task]]) -> None:
         """Every task ends in exactly one record. What is wrong with one picture does not touch the others."""
@@ -134,9 +132,7 @@ class Worker:
         mask = None
         if any(subject.mask is not None for subject in subjects):
             everywhere = torch.ones_like(targets[:1, :1]).cpu()
-            mask = torch.cat([everywhere if subject.mask is None else subject.mask for subject in subjects]).to(
-                self.device
-            )
+            mask = torch.cat([everywhere if subject.mask is None else subject.mask for subject in subjects]).to(self.device)
         recorder = Recorder(targets) if any(subject.task.outputs.video for subject in subjects) else None
         keys = tuple(subject.task.key for subject in subjects)
 

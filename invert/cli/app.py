@@ -26,23 +26,21 @@ Examples:
 
 def build_app() -> typer.Typer:
     """The typer application with every command."""
-    from invert.cli import data, doctor, generate, models, project, render, train
+    from invert.cli import data, doctor, generate, metrics, models, project, render, train
 
     app = typer.Typer(
         name="invert", help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )  # fmt: skip
     app.callback()(_root)
-    for module in (project, render, generate, doctor):
+    for module in (project, render, generate, doctor, metrics):
         module.register(app)
     for module in (models, data, train):
         app.add_typer(module.build_app())
     return app
 
 
-def command(
-    app: typer.Typer, name: str, *, panel: str | None = None
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(app: typer.Typer, name: str, *, panel: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Registers a function as a command whose errors are one line and an exit code. Its docstring is the help."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -76,8 +74,6 @@ def _show_version(wanted: bool) -> None:
 
 
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)] = False,
 ) -> None:
     pass

@@ -55,9 +55,7 @@ class Terminal:
     def data(self, text: str) -> None:
         """A line of results to stdout, escaped when stdout is a terminal."""
         print(
-            display(text, max_length=10_000)
-            if sys.stdout.isatty()
-            else text.encode("utf-8", "backslashreplace").decode(),
+            display(text, max_length=10_000) if sys.stdout.isatty() else text.encode("utf-8", "backslashreplace").decode(),
             flush=True,
         )
 
@@ -70,10 +68,7 @@ class Terminal:
         cells = [list(headings), *([display(cell) for cell in row] for row in rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(headings))]
         for row in cells:
-            parts = [
-                cell.rjust(width) if i in right else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths))
-            ]
+            parts = [cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))]
             print("  ".join(parts).rstrip())
 
     @contextmanager

@@ -13,9 +13,7 @@ from invert.cli.console import Terminal
 
 Count = Annotated[int, typer.Option("--count", metavar="N", help="How many.")]
 Resolution = Annotated[int, typer.Option("--resolution", metavar="R", help="Side in pixels.")]
-DataSeed = Annotated[
-    int, typer.Option("--seed", metavar="S", help="Training uses 0, validation 1, tests 1000 and above.")
-]
+DataSeed = Annotated[int, typer.Option("--seed", metavar="S", help="Training uses 0, validation 1, tests 1000 and above.")]
 
 
 def build_app() -> typer.Typer:
@@ -32,9 +30,7 @@ def portraits(
     count: Count = 1000,
     resolution: Resolution = 64,
     seed: DataSeed = 0,
-    law: Annotated[
-        str, typer.Option("--law", metavar="NAME", help="correlated or independent attributes.")
-    ] = "correlated",
+    law: Annotated[str, typer.Option("--law", metavar="NAME", help="correlated or independent attributes.")] = "correlated",
     style: Annotated[str, typer.Option("--style", metavar="NAME", help="colour or ink.")] = "colour",
     quiet: options.Quiet = False,
     dry_run: options.DryRun = False,
@@ -52,9 +48,7 @@ def portraits(
 
     terminal = Terminal(quiet=quiet)
     if dry_run:
-        terminal.json(
-            {"output": str(output), "count": count, "resolution": resolution, "seed": seed, "law": law, "style": style}
-        )
+        terminal.json({"output": str(output), "count": count, "resolution": resolution, "seed": seed, "law": law, "style": style})
         return
     with terminal.progress("portraits", count) as bar:
         write_portraits(
@@ -156,6 +150,4 @@ def pack(
 def _classes(folder: Path) -> dict[str, int]:
     """Path inside the folder → index of its first sub-folder among the sorted ones."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    return {
-        str(file.relative_to(folder)): index for index, name in enumerate(names) for file in (folder / name).rglob("*")
-    }
+    return {str(file.relative_to(folder)): index for index, name in enumerate(names) for file in (folder / name).rglob("*")}

@@ -67,19 +67,14 @@ def examine() -> dict[str, Any]:
 
 def describe(facts: dict[str, Any]) -> list[str]:
     """The facts as sentences."""
-    lines = [
-        f"invert {facts['invert']}, Python {facts['python']}, torch {facts['packages'].get('torch')}, {facts['system']}"
-    ]
+    lines = [f"invert {facts['invert']}, Python {facts['python']}, torch {facts['packages'].get('torch')}, {facts['system']}"]
     if "devices" in facts:
         lines += [f"Device: {text}" for text in facts["devices"]]
         lines.append(f"`--device auto` means {facts['device']}.")
         lines.append(f"bfloat16 is {'fast' if facts['bf16'] else 'not fast'} here.")
     if "models" in facts:
         bundled = ", ".join(facts["models"]["bundled"]) or "none"
-        lines.append(
-            f"Models that need no download: {bundled}. "
-            f"Downloaded: {', '.join(facts['models']['downloaded']) or 'none'}."
-        )
+        lines.append(f"Models that need no download: {bundled}. Downloaded: {', '.join(facts['models']['downloaded']) or 'none'}.")
         lines.append(f"Downloads are kept in {facts['cache']['folder']} ({size(facts['cache']['free'])} free).")
     for name, state in facts.get("perceptual", {}).items():
         lines.append(f"LPIPS {name}: {state}.")
@@ -109,14 +104,10 @@ def _devices() -> dict[str, Any]:
     from stylegan_core.runtime import available_cpus, cpu_name, device_memory, main_memory, resolve_device
 
     memory = main_memory()
-    lines = [
-        f"CPU {cpu_name()}, {available_cpus()} usable, memory {size(memory.total)} ({size(memory.available)} free)"
-    ]
+    lines = [f"CPU {cpu_name()}, {available_cpus()} usable, memory {size(memory.total)} ({size(memory.available)} free)"]
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         there = device_memory(torch.device("cuda", index))
-        lines.append(
-            f"cuda:{index} {torch.cuda.get_device_name(index)}, {size(there.total)} ({size(there.available)} free)"
-        )
+        lines.append(f"cuda:{index} {torch.cuda.get_device_name(index)}, {size(there.total)} ({size(there.available)} free)")
     if torch.backends.mps.is_available():
         lines.append("mps (Apple Metal)")
     if len(lines) == 1:

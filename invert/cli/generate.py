@@ -32,9 +32,7 @@ def generate(
     noise_mode: Annotated[str, typer.Option("--noise-mode", metavar="MODE", help="const, random, none.")] = "const",
     grid: Annotated[bool, typer.Option("--grid", help="Also one sheet of all: grid.png.")] = False,
     columns: Annotated[int | None, typer.Option("--columns", metavar="N", help="Columns of the sheet.")] = None,
-    noise_layers: Annotated[
-        bool, typer.Option("--noise-layers", help="A sheet per seed of what the noise inputs do.")
-    ] = False,
+    noise_layers: Annotated[bool, typer.Option("--noise-layers", help="A sheet per seed of what the noise inputs do.")] = False,
     no_metadata: options.NoMetadata = False,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -75,9 +73,7 @@ def generate(
     loaded = load_for(terminal, model, resolve_device(device))
     class_label(loaded.generator, class_)
     sampler = Sampler(loaded, psi, cutoff, class_, noise_mode)
-    records = _write_pictures(
-        sampler, numbers, output, terminal, with_metadata=not no_metadata, columns=columns if grid else 0
-    )
+    records = _write_pictures(sampler, numbers, output, terminal, with_metadata=not no_metadata, columns=columns if grid else 0)
     if noise_layers:
         _write_noise_sheets(sampler, numbers, output, terminal)
     if json:

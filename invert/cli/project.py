@@ -30,32 +30,22 @@ def project(
     pictures: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures, folders, globs.")],
     output: options.Output = Path("out"),
     model: options.Model = options.DEFAULT_MODEL,
-    space: Annotated[
-        str, typer.Option("--space", metavar="z|w|w+|s", help="Where to look for the picture.", rich_help_panel=HOW)
-    ] = "w+",
+    space: Annotated[str, typer.Option("--space", metavar="z|w|w+|s", help="Where to look for the picture.", rich_help_panel=HOW)] = "w+",
     preset: Annotated[
         str,
-        typer.Option(
-            "--preset", metavar="NAME", help="fast, stylegan2, image2stylegan, pn-space.", rich_help_panel=HOW
-        ),
+        typer.Option("--preset", metavar="NAME", help="fast, stylegan2, image2stylegan, pn-space.", rich_help_panel=HOW),
     ] = "fast",
     steps: Annotated[
         int | None,
-        typer.Option(
-            "--steps", "--num-steps", metavar="N", help="How many (default: the preset's).", rich_help_panel=HOW
-        ),
+        typer.Option("--steps", "--num-steps", metavar="N", help="How many (default: the preset's).", rich_help_panel=HOW),
     ] = None,
     perceptual: Annotated[
         str,
-        typer.Option(
-            "--perceptual", metavar="NAME", help="auto, vgg, alex, squeeze, features, none.", rich_help_panel=HOW
-        ),
+        typer.Option("--perceptual", metavar="NAME", help="auto, vgg, alex, squeeze, features, none.", rich_help_panel=HOW),
     ] = "auto",
     start: Annotated[
         str,
-        typer.Option(
-            "--start", metavar="NAME|FILE", help="auto, mean, nearest, seed, or an inversion.", rich_help_panel=HOW
-        ),
+        typer.Option("--start", metavar="NAME|FILE", help="auto, mean, nearest, seed, or an inversion.", rich_help_panel=HOW),
     ] = "auto",
     restarts: Annotated[
         int | None,
@@ -67,15 +57,11 @@ def project(
     ] = None,
     fit: Annotated[
         str,
-        typer.Option(
-            "--fit", metavar="MODE", help="crop, pad or stretch to the model's shape.", rich_help_panel=PICTURE
-        ),
+        typer.Option("--fit", metavar="MODE", help="crop, pad or stretch to the model's shape.", rich_help_panel=PICTURE),
     ] = "crop",
     mask: Annotated[
         str | None,
-        typer.Option(
-            "--mask", metavar="FILE|DIR", help="Match only where this picture is white.", rich_help_panel=PICTURE
-        ),
+        typer.Option("--mask", metavar="FILE|DIR", help="Match only where this picture is white.", rich_help_panel=PICTURE),
     ] = None,
     background: Annotated[
         str, typer.Option("--background", metavar="COLOUR", help="Under transparent pixels.", rich_help_panel=PICTURE)
@@ -83,19 +69,13 @@ def project(
     max_megapixels: Annotated[
         float, typer.Option("--max-megapixels", metavar="MP", help="Refuse larger pictures.", rich_help_panel=PICTURE)
     ] = 64.0,
-    recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Look into sub-folders too.", rich_help_panel=PICTURE)
-    ] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into sub-folders too.", rich_help_panel=PICTURE)] = False,
     video: Annotated[
         Path | None,
         typer.Option("--video", "--save-video", metavar="FILE", help="Show the optimisation: .gif, .webp, .mp4."),
     ] = None,
-    batch: Annotated[
-        int | None, typer.Option("--batch", metavar="N", help="Pictures optimised together. (default: by size)")
-    ] = None,
-    devices: Annotated[
-        str | None, typer.Option("--devices", metavar="LIST", help="Share the pictures out over 0,1 or cpu,cpu.")
-    ] = None,
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Pictures optimised together. (default: by size)")] = None,
+    devices: Annotated[str | None, typer.Option("--devices", metavar="LIST", help="Share the pictures out over 0,1 or cpu,cpu.")] = None,
     no_metadata: options.NoMetadata = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -140,9 +120,7 @@ def project(
     places = parse_devices(devices) if devices is not None else [str(resolve_device(device))]
     if dry_run:
         plan = {"model": model, "devices": places, "output": str(output), "batch": batch, **asdict(chosen)}
-        plan["inputs"] = [
-            {"input": str(path), "outputs": [str(file) for file in files.files]} for path, files in outputs.items()
-        ]
+        plan["inputs"] = [{"input": str(path), "outputs": [str(file) for file in files.files]} for path, files in outputs.items()]
         terminal.json(plan)
         return
     execution = Execution(tuple(places), batch, threads, set_threads(None), with_metadata=not no_metadata)
@@ -172,9 +150,7 @@ def _run(
             steps_done[step.keys] = len(step.keys) * step.step / max(1, step.num_steps)
             name = Path(step.keys[0]).name + (f" and {len(step.keys) - 1} more" if len(step.keys) > 1 else "")
             quality = "" if step.psnr is None else f", {step.psnr:.1f} dB"
-            bar.update(
-                finished + sum(steps_done.values()), what=name, note=f"step {step.step}/{step.num_steps}{quality}"
-            )
+            bar.update(finished + sum(steps_done.values()), what=name, note=f"step {step.step}/{step.num_steps}{quality}")
 
         finished = 0
 
@@ -194,9 +170,7 @@ def _run(
 
 def _say_record(terminal: Terminal, record: dict[str, Any], is_new: bool) -> None:
     if record["status"] == "failed":
-        terminal.fail(
-            f"{record['input']}: {record['error']}" if record["input"] not in record["error"] else record["error"]
-        )
+        terminal.fail(f"{record['input']}: {record['error']}" if record["input"] not in record["error"] else record["error"])
         return
     took = f" in {duration(record['seconds'])}" if is_new and record["seconds"] is not None else ""
     took = took if is_new else " (done before)"

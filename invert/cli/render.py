@@ -18,20 +18,14 @@ def register(app: typer.Typer) -> None:
 
 
 def render(
-    inversions: Annotated[
-        list[Path], typer.Argument(metavar="INVERSION", help="Files of `invert project`, or folders of them.")
-    ],
+    inversions: Annotated[list[Path], typer.Argument(metavar="INVERSION", help="Files of `invert project`, or folders of them.")],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", "--outdir", metavar="FILE|DIR", help="A picture for one inversion, else a folder."
-        ),
+        typer.Option("--output", "-o", "--outdir", metavar="FILE|DIR", help="A picture for one inversion, else a folder."),
     ] = Path("rendered"),
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model", "--network", metavar="NAME|FILE", help="The generator (default: the one that the file names)."
-        ),
+        typer.Option("--model", "--network", metavar="NAME|FILE", help="The generator (default: the one that the file names)."),
     ] = None,
     paste: Annotated[
         Path | None,

@@ -65,32 +65,20 @@ def generator(
     ] = "portraits",
     preset: Annotated[
         str,
-        typer.Option(
-            "--preset", "--cfg", metavar="NAME", help="portraits64, small, config-e, config-f.", rich_help_panel=RUN
-        ),
+        typer.Option("--preset", "--cfg", metavar="NAME", help="portraits64, small, config-e, config-f.", rich_help_panel=RUN),
     ] = "portraits64",
     resolution: Annotated[
         int | None,
         typer.Option("--resolution", metavar="R", help="Side in pixels (default: 64, or the pictures' own)."),
     ] = None,
     count: Annotated[int, typer.Option("--count", metavar="N", help="How many procedural pictures.")] = 50_000,
-    kimg: Annotated[
-        float | None, typer.Option("--kimg", metavar="N", help="Length in 1000 images.", rich_help_panel=RUN)
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option("--batch", metavar="N", help="Images per step.", rich_help_panel=RUN)
-    ] = None,
-    micro_batch: Annotated[
-        int | None, typer.Option("--micro-batch", metavar="N", help="Images per pass.", rich_help_panel=RUN)
-    ] = None,
+    kimg: Annotated[float | None, typer.Option("--kimg", metavar="N", help="Length in 1000 images.", rich_help_panel=RUN)] = None,
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Images per step.", rich_help_panel=RUN)] = None,
+    micro_batch: Annotated[int | None, typer.Option("--micro-batch", metavar="N", help="Images per pass.", rich_help_panel=RUN)] = None,
     lr: Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate.", rich_help_panel=LOSS)] = None,
-    gamma: Annotated[
-        float | None, typer.Option("--gamma", metavar="X", help="Weight of R1.", rich_help_panel=LOSS)
-    ] = None,
+    gamma: Annotated[float | None, typer.Option("--gamma", metavar="X", help="Weight of R1.", rich_help_panel=LOSS)] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored half of the time.")] = False,
-    precision: Annotated[
-        str | None, typer.Option("--precision", metavar="NAME", help="fp32 or bf16.", rich_help_panel=RUN)
-    ] = None,
+    precision: Annotated[str | None, typer.Option("--precision", metavar="NAME", help="fp32 or bf16.", rich_help_panel=RUN)] = None,
     snapshot_kimg: Annotated[
         float | None, typer.Option("--snapshot-kimg", metavar="N", help="A snapshot this often.", rich_help_panel=RUN)
     ] = None,
@@ -100,9 +88,7 @@ def generator(
     ] = None,
     warm_start_kimg: Annotated[
         float,
-        typer.Option(
-            "--warm-start-kimg", metavar="N", help="First regress portraits from the numbers they are drawn from, this long."
-        ),
+        typer.Option("--warm-start-kimg", metavar="N", help="First regress portraits from the numbers they are drawn from, this long."),
     ] = 0,
     device: options.Device = "auto",
     seed: options.Seed = 0,
