@@ -60,12 +60,12 @@ class TrainingConfig:
         return {**values, "generator": config_to_dict(self.generator), "discriminator": config_to_dict(self.discriminator)}
 
 
-# name: (channel_base, channel_max, w_dim, mapping_layers, r1_gamma)
-PRESETS: dict[str, tuple[int, int, int, int, float]] = {
-    "portraits64": (1024, 128, 128, 4, 0.05),   # the bundled model's, for two CPU cores
-    "small": (4096, 256, 256, 8, 0.1),          # a GPU of any size
-    "config-e": (16384, 512, 512, 8, 10.0),     # SG2 Table 1, row E
-    "config-f": (32768, 512, 512, 8, 10.0),     # SG2 Table 1, row F
+# name: (channel_base, channel_max, w_dim, mapping_layers, batch, lr, r1_gamma)
+PRESETS: dict[str, tuple[int, int, int, int, int, float, float]] = {
+    "portraits64": (1024, 128, 128, 4, 16, 0.002, 0.1),   # the bundled model's, for two CPU cores
+    "small": (4096, 256, 256, 8, 32, 0.0025, 0.1),        # a GPU of any size
+    "config-e": (16384, 512, 512, 8, 32, 0.002, 10.0),    # SG2 Table 1, row E
+    "config-f": (32768, 512, 512, 8, 32, 0.002, 10.0),    # SG2 Table 1, row F
 }
 
 
@@ -73,8 +73,8 @@ def preset_config(name: str, *, resolution: int, img_channels: int = 3, c_dim: i
     """The TrainingConfig of a preset; options override its fields. Raises UsageError for an unknown name."""
     if name not in PRESETS:
         raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)} is allowed")
-    channel_base, channel_max, w_dim, mapping_layers, r1_gamma = PRESETS[name]
+    channel_base, channel_max, w_dim, mapping_layers, batch, lr, r1_gamma = PRESETS[name]
     shared = dict(c_dim=c_dim, img_resolution=resolution, img_channels=img_channels, channel_base=channel_base, channel_max=channel_max)
     generator = StyleGAN2Config(z_dim=w_dim, w_dim=w_dim, mapping_layers=mapping_layers, w_avg_beta=0.998, **shared)
     discriminator = StyleGAN2DiscriminatorConfig(**shared)
-    return TrainingConfig(generator, discriminator, **{"r1_gamma": r1_gamma, **options}).validate()
+    return TrainingConfig(generator, discriminator, **{"batch": batch, "lr": lr, "r1_gamma": r1_gamma, **options}).validate()
