@@ -68,7 +68,8 @@ class GaussNewton:
         residual = residuals(problem.goal(one.image), self.terms)
 
         def picture_of(x: Tensor) -> Tensor:
-            latent = replace(one.latent, value=coordinates.decode(x))
+            c = None if one.latent.c is None else one.latent.c.expand(len(x), -1)
+            latent = replace(one.latent, value=coordinates.decode(x), c=c)
             noise = {name: maps.expand(len(x), -1, -1, -1) for name, maps in one.noise.items()}
             return latent.render(problem.generator, noise=noise)
 
@@ -93,9 +94,7 @@ def residuals(goal: Goal, terms: Mapping[str, float]) -> Callable[[Tensor], Tens
     """images [M, C, H, W] → r [M, values]; its sum of squares is the weighted sum of the terms. goal: of one image."""
     unknown = [name for name in terms if name not in ("pixel", "multi-scale", "perceptual")]
     if unknown:
-        raise UsageError(
-            f"the term {unknown[0]} is no sum of squares; Gauss–Newton takes pixel, multi-scale, perceptual"
-        )
+        raise UsageError(f"the term {unknown[0]} is no sum of squares; Gauss–Newton takes pixel, multi-scale, perceptual")
     measure = goal.measure if terms.get("perceptual") else None
     kept = None if measure is None else measure.features(shrink(goal.target, goal.largest_side))
 

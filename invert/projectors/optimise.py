@@ -52,9 +52,7 @@ class Adam:
     def run(self, problem: Problem, start: Candidates, num_steps: int, progress: Progress) -> Candidates:
         """start: the candidates, in the space that moves. Returns them moved, in the same order."""
         coordinates = Coordinates.of(self.coordinates, start.latent.space, problem)
-        streams = {
-            int(r): rng_from_seed(problem.seed, int(r), JITTER_STREAM, progress.step) for r in start.restart.unique()
-        }
+        streams = {int(r): rng_from_seed(problem.seed, int(r), JITTER_STREAM, progress.step) for r in start.restart.unique()}
         result, active, rows = start, start, torch.arange(len(start))
         history: list[Tensor] = []
         moving = self._variables(active, coordinates)

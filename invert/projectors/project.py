@@ -94,7 +94,7 @@ def project_images(
     after every step; False stops. Raises UsageError, ImageError, LatentError, WeightsNotFoundError before any step.
     """
     options = options or Projector()
-    space, preset = LatentSpace.parse(options.space), effective_preset(options, generator)
+    space, preset = LatentSpace.parse(options.space), effective_preset(options)
     origin = Start("given", None, start) if start is not None else Start.parse(preset.start).resolved(generator)
     problem = _problem(targets, generator, options, mask, preset)
     label = class_labels(options.class_index, generator, len(targets))
@@ -114,7 +114,7 @@ def project_images(
     return _inversion(problem, candidates, options, replace(preset, start=str(origin)), plan, progress)
 
 
-def effective_preset(options: Options, generator: Generator) -> Preset:
+def effective_preset(options: Options) -> Preset:
     """The row of the table with what the options set instead. Raises UsageError."""
     preset = preset_of(options.preset)
     if options.steps is not None:
@@ -127,32 +127,36 @@ def effective_preset(options: Options, generator: Generator) -> Preset:
         preset = replace(preset, restarts=options.restarts)
     if options.start != "auto":
         preset = replace(preset, start=options.start)
-    phases = [phase for phase in preset.phases if is_possible(phase, generator)]
-    return replace(preset, phases=tuple(phases or preset.phases[:1]))
+    return preset
 
 
-def is_possible(phase: Phase, generator: Generator) -> bool:
-    """Whether there is something to move: noise phases need noise inputs, whole Jacobians small pictures."""
-    if isinstance(phase, Adam):
-        return phase.space is not None or bool(generator.noise_shapes)
-    return generator.img_resolution <= phase.largest_side
+def planned(preset: Preset, goal: LatentSpace, origin: Start, generator: Generator) -> list[tuple[Phase, LatentSpace, int]]:
+    """(phase, space, steps) for every phase that gets a step; spaces only go downhill, from that of a given start.
 
-
-def planned(
-    preset: Preset, goal: LatentSpace, origin: Start, generator: Generator
-) -> list[tuple[Phase, LatentSpace, int]]:
-    """(phase, space, steps) for every phase that gets a step; spaces only go downhill, from that of a given start."""
-    counts = shared_out(preset.steps, [phase.share for phase in preset.phases])
+    Left out: noise phases of a generator without noise inputs, Gauss–Newton for large pictures and below W.
+    """
     here = LatentSpace.Z if origin.inversion is None else origin.inversion.latent.space
     if here.depth > goal.depth:
         raise LatentError(f"the start lies in {here.value}, further down than {goal.value}: use space={here.value}")
-    plan: list[tuple[Phase, LatentSpace, int]] = []
-    for phase, steps in zip(preset.phases, counts, strict=True):
+    possible: list[tuple[Phase, LatentSpace]] = []
+    for phase in preset.phases:
         wanted = goal if phase.space in (GOAL, None) else LatentSpace.parse(phase.space)
-        here = max(here, min(wanted, goal, key=lambda s: s.depth), key=lambda s: s.depth)
-        if steps:
-            plan.append((phase, here, steps))
-    return plan
+        here = max(here, min(wanted, goal, key=_depth), key=_depth)
+        if is_possible(phase, here, generator):
+            possible.append((phase, here))
+    counts = shared_out(preset.steps, [phase.share for phase, _ in possible])
+    return [(phase, space, steps) for (phase, space), steps in zip(possible, counts, strict=True) if steps]
+
+
+def is_possible(phase: Phase, space: LatentSpace, generator: Generator) -> bool:
+    """Whether a phase can run in this space with this generator."""
+    if isinstance(phase, Adam):
+        return phase.space is not None or bool(generator.noise_shapes)
+    return space.depth <= LatentSpace.W.depth and generator.img_resolution <= phase.largest_side
+
+
+def _depth(space: LatentSpace) -> int:
+    return space.depth
 
 
 def class_labels(class_index: int | str | None, generator: Generator, count: int) -> Tensor | None:

@@ -44,9 +44,7 @@ class Start:
             return cls(kind, int(number) if colon else None)
         if text.endswith((".safetensors", ".npz")):
             return cls("given", None, Inversion.load(text))
-        raise UsageError(
-            f"start {text!r}: mean, nearest, nearest:COUNT, seed, seed:N or an inversion file (….inversion.safetensors)"
-        )
+        raise UsageError(f"start {text!r}: mean, nearest, nearest:COUNT, seed, seed:N or an inversion file (….inversion.safetensors)")
 
     def __str__(self) -> str:
         return self.kind if self.number is None else f"{self.kind}:{self.number}"
@@ -59,9 +57,7 @@ class Start:
 
 
 @torch.no_grad()
-def start_candidates(
-    start: Start, problem: Problem, label: Tensor | None, space: LatentSpace, restarts: int
-) -> Candidates:
+def start_candidates(start: Start, problem: Problem, label: Tensor | None, space: LatentSpace, restarts: int) -> Candidates:
     """`restarts` candidates for each target, image by image, in this space, with random noise maps.
 
     label: [N, c_dim], the class of each target; None = unconditional, or all classes are tried.
@@ -96,11 +92,7 @@ def nearest(problem: Problem, i: int, label: Tensor | None, space: LatentSpace, 
     num_samples = max(min(num_samples, len(samples.z)), min(count, len(samples.z)))
     thumbnails = samples.thumbnails(label, num_samples)
     target = shrink(problem.target[i : i + 1], THUMBNAIL_SIDE)
-    mask = (
-        None
-        if problem.mask is None
-        else shrink(problem.mask[i : i + 1], THUMBNAIL_SIDE).expand(num_samples, -1, -1, -1)
-    )
+    mask = None if problem.mask is None else shrink(problem.mask[i : i + 1], THUMBNAIL_SIDE).expand(num_samples, -1, -1, -1)
     order = multi_scale_square(thumbnails, target, mask).sort(stable=True).indices[: max(SHORTLIST, count)]
     w, c = samples.w_of(label, num_samples)
     chosen = Latent(w[order], LatentSpace.W, None if c is None else c[order])
@@ -118,9 +110,7 @@ def _distance_of(problem: Problem, i: int, latent: Latent) -> Tensor:
     return problem.distances(Candidates(latent, silent, image, torch.zeros_like(image)), DISTANCE)
 
 
-def _mean_or_seed(
-    start: Start, problem: Problem, i: int, label: Tensor | None, space: LatentSpace, restarts: int
-) -> Latent:
+def _mean_or_seed(start: Start, problem: Problem, i: int, label: Tensor | None, space: LatentSpace, restarts: int) -> Latent:
     """The mean, then random samples drawn towards it; or samples of the seed, seed + 1, …"""
     generator, samples = problem.generator, problem.samples
     if label is None and samples.c is not None:
@@ -154,13 +144,9 @@ def _nearest_class(problem: Problem, i: int, samples: WSamples) -> Tensor:
 
 def _given(inversion: Inversion, problem: Problem, i: int, count: int, restarts: int, space: LatentSpace) -> Latent:
     if len(inversion) not in (1, count):
-        raise UsageError(
-            f"the start has {len(inversion)} images, the targets are {count}; give one start, or one for each"
-        )
+        raise UsageError(f"the start has {len(inversion)} images, the targets are {count}; give one start, or one for each")
     if inversion.weight_deltas:
-        raise UsageError(
-            "the start changes the generator's weights, which a projection does not; start from one without"
-        )
+        raise UsageError("the start changes the generator's weights, which a projection does not; start from one without")
     latent = inversion.latent[i if len(inversion) == count else 0].to(*place_of(problem.generator))
     if latent.space.depth > space.depth:
         raise LatentError(
