@@ -28,7 +28,7 @@ from stylegan_core.weight_deltas import call_with, check_deltas
 
 FORMAT = "invert-inversion"
 FORMAT_VERSION = 1
-MAX_NPZ_BYTES = 256 << 20
+MAX_NPZ_BYTES = 32 << 20
 IMAGES = "images"  # in the metadata of a batch: what differs from image to image, a list of N dicts
 
 

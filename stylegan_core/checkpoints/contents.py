@@ -137,8 +137,8 @@ def _what_it_looks_like(head: bytes) -> str | None:
 
 
 def _may_be_safetensors(head: bytes) -> bool:
-    # Eight bytes of header length, then JSON.
-    return head[8:9] in (b"{", b"[") and not head.lstrip().startswith(b"{")
+    # Eight bytes of header length, most of them 0, then JSON.
+    return head[8:9] in (b"{", b"[") and b"\0" in head[:8]
 
 
 def _note_trailing(contents: Contents, end: int) -> None:

@@ -3,7 +3,7 @@
 Nothing is imported and nothing is called. A function or class that a pickle names becomes a `Name`, a call becomes a
 `Call` record, an object's state stays beside it, bytes stay views into the file. What the records mean is decided in
 `inert_tree`, which knows the few that checkpoints need. The opcodes are those of Python's `pickletools`; those that no
-checkpoint uses (text forms of protocol 0, INST, OBJ, EXT, out-of-band buffers) are refused.
+checkpoint uses (most text forms of protocol 0, INST, OBJ, EXT, out-of-band buffers) are refused.
 """
 
 from __future__ import annotations
@@ -106,6 +106,10 @@ class _Machine:
             _damaged("a name has no end")
         self.position += length + 1
         return piece[:length].decode("utf-8", "backslashreplace")
+
+    def text_number(self) -> int:
+        text = self.line()
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else _damaged("a number is not one")
 
     # Containers.
 
@@ -238,15 +242,10 @@ class _Machine:
         for value in values:
             self.deepen(node, value)
 
-    def op_dict(self) -> None:
+    def fill(self, container: Any) -> None:
         values = self.pop_mark()
-        self.new({})
-        self.set_items(values)
-
-    def op_list(self) -> None:
-        values = self.pop_mark()
-        self.new([])
-        self.extend(values)
+        self.new(container)
+        self.set_items(values) if isinstance(container, dict) else self.extend(values)
 
     # Memo.
 
@@ -300,6 +299,7 @@ _HANDLERS: dict[bytes, Callable[[_Machine], Any]] = {
     b"\x8b": lambda m: m.push_long(m.unsigned(4)),
     b"G": lambda m: m.stack.append(struct.unpack(">d", m.take(8))[0]),
     # Text and bytes.
+    b"V": lambda m: m.stack.append(m.line()),
     b"X": lambda m: m.push_text(m.unsigned(4)),
     b"\x8c": lambda m: m.push_text(m.unsigned(1)),
     b"\x8d": lambda m: m.push_text(m.unsigned(8)),
@@ -319,8 +319,8 @@ _HANDLERS: dict[bytes, Callable[[_Machine], Any]] = {
     b"]": lambda m: m.new([]),
     b"\x8f": lambda m: m.new([]),
     b"}": lambda m: m.new({}),
-    b"l": _Machine.op_list,
-    b"d": _Machine.op_dict,
+    b"l": lambda m: m.fill([]),
+    b"d": lambda m: m.fill({}),
     b"a": lambda m: m.extend([m.stack.pop()]),
     b"e": lambda m: m.extend(m.pop_mark()),
     b"\x90": lambda m: m.extend(m.pop_mark()),
@@ -335,6 +335,8 @@ _HANDLERS: dict[bytes, Callable[[_Machine], Any]] = {
     b"r": lambda m: m.remember(m.unsigned(4)),
     b"\x94": lambda m: m.remember(len(m.memo)),
     b"h": lambda m: m.recall(m.unsigned(1)),
+    b"p": lambda m: m.remember(m.text_number()),
+    b"g": lambda m: m.recall(m.text_number()),
     b"j": lambda m: m.recall(m.unsigned(4)),
     # Names and records.
     b"c": _Machine.op_global,
