@@ -73,9 +73,7 @@ _DECODER_ERRORS = (
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
-def read_image(
-    path: str | os.PathLike[str], *, background: str | None = "white", max_pixels: int = MAX_PIXELS
-) -> np.ndarray:
+def read_image(path: str | os.PathLike[str], *, background: str | None = "white", max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Array [H, W, 3] float32 in [0, 1], RGB (sRGB), upright; frame 0 of an animation.
 
     background: colour under transparent pixels; None keeps the transparency: [H, W, 4] for a picture that has any.
@@ -86,7 +84,7 @@ def read_image(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about odd metadata and sizes; our own limits decide
         try:
-            with _open(path, name) as image:
+            with _open(path, name, max_pixels) as image:
                 _check_size(image.size, name, max_pixels)
                 image.seek(0)
                 image.load()
@@ -95,12 +93,10 @@ def read_image(
         except ImageError:
             raise
         except Image.DecompressionBombError:
-            raise ImageError(
-                f"{name} is too large: more than {max_pixels / 1e6:.3g} megapixels; shrink it first"
-            ) from None
+            raise ImageError(f"{name} is too large: more than {max_pixels / 1e6:.3g} megapixels; shrink it first") from None
         except _DECODER_ERRORS as error:
             raise ImageError(
-                f"{name} is damaged or cut short: {display(error, max_length=120) or type(error).__name__}"
+                f"{name} is damaged or cut short: {display(str(error).strip(), max_length=120) or type(error).__name__}"
             ) from None
     return pixels if color is None else _composite(pixels, color)
 
@@ -125,9 +121,7 @@ def parse_color(text: str) -> Color:
         red, green, blue = ImageColor.getrgb(text)[:3]
         return red, green, blue
     except ValueError:
-        raise UsageError(
-            f"background {text!r}: a colour name such as white, black, grey, or #rrggbb is allowed"
-        ) from None
+        raise UsageError(f"background {text!r}: a colour name such as white, black, grey, or #rrggbb is allowed") from None
 
 
 def check_file(path: str | os.PathLike[str], name: str) -> None:
@@ -145,12 +139,10 @@ def check_file(path: str | os.PathLike[str], name: str) -> None:
     if facts.st_size == 0:
         raise ImageError(f"{name} is empty (0 bytes)")
     if facts.st_size > MAX_FILE_BYTES:
-        raise ImageError(
-            f"{name} is too large: {facts.st_size / 1e9:.3g} GB, at most {MAX_FILE_BYTES / 1e9:.3g} are read"
-        )
+        raise ImageError(f"{name} is too large: {facts.st_size / 1e9:.3g} GB, at most {MAX_FILE_BYTES / 1e9:.3g} are read")
 
 
-def _open(path: str | os.PathLike[str], name: str) -> Image.Image:
+def _open(path: str | os.PathLike[str], name: str, max_pixels: int) -> Image.Image:
     try:
         Image.init()
         return Image.open(path, formats=[kind for kind in FORMATS if kind in Image.OPEN])
@@ -161,19 +153,17 @@ def _open(path: str | os.PathLike[str], name: str) -> Image.Image:
     with open(path, "rb") as file:
         start = file.read(512)
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
-        return _open_heif(path, name)
+        return _open_heif(path, name, max_pixels)
     raise ImageError(f"{name} is {_what_it_is(start)}; PNG, JPEG, WebP, TIFF, GIF, BMP, PPM and AVIF pictures are read")
 
 
-def _open_heif(path: str | os.PathLike[str], name: str) -> Image.Image:
+def _open_heif(path: str | os.PathLike[str], name: str, max_pixels: int) -> Image.Image:
     try:
         import pillow_heif
     except ImportError:
-        raise ImageError(
-            f"{name} is a HEIC picture, which needs the extra 'heif': pip install 'invert-gan[heif]'"
-        ) from None
+        raise ImageError(f"{name} is a HEIC picture, which needs the extra 'heif': pip install 'invert-gan[heif]'") from None
     heif = pillow_heif.open_heif(path)
-    _check_size(heif.size, name, MAX_PIXELS)
+    _check_size(heif.size, name, max_pixels)
     return heif.to_pillow()
 
 
@@ -235,10 +225,7 @@ def _sixteen_bit(image: Image.Image, name: str) -> np.ndarray:
     """Grey of 16 bits; Pillow's own conversion clips it to white."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise ImageError(
-            f"{name} holds 32-bit grey values of unknown range ({values.min()} to {values.max()}); "
-            "save it with 8 or 16 bits"
-        )
+        raise ImageError(f"{name} holds 32-bit grey values of unknown range ({values.min()} to {values.max()}); save it with 8 or 16 bits")
     grey = (values / 65535).astype(np.float32)[..., None].repeat(3, axis=2)
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):
@@ -250,17 +237,11 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     """RGB of 8 bits; an embedded colour profile other than sRGB is applied, a broken one is ignored."""
     profile = image.info.get("icc_profile")
     rgb_before = image.convert("RGB") if image.mode == "RGBA" else image
-    if (
-        isinstance(profile, bytes)
-        and 128 < len(profile) <= MAX_PROFILE_BYTES
-        and rgb_before.mode in ("RGB", "CMYK", "L")
-    ):
+    if isinstance(profile, bytes) and 128 < len(profile) <= MAX_PROFILE_BYTES and rgb_before.mode in ("RGB", "CMYK", "L"):
         try:
             source: Any = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "srgb" not in (ImageCms.getProfileDescription(source) or "").lower():
-                converted = ImageCms.profileToProfile(
-                    rgb_before, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-                )
+                converted = ImageCms.profileToProfile(rgb_before, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
                 if converted is not None:
                     return converted
         except (ImageCms.PyCMSError, *_DECODER_ERRORS):

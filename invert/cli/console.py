@@ -100,20 +100,22 @@ class Lines(Bar):
 
     def __init__(self, terminal: Terminal, what: str, total: float | None):
         self.terminal, self.what, self.total = terminal, what, total
-        self.started = time.monotonic()
-        self.next_line = self.started + 1.0
+        self.next_line = time.monotonic() + 1.0
+        self.first: tuple[float, float] | None = None  # when the first update came, and what was done by then
 
     def update(self, done: float, *, total: float | None = None, note: str = "", what: str | None = None) -> None:
         self.total, self.what = total or self.total, what or self.what
         now = time.monotonic()
+        self.first = self.first or (now, done)
         if now < self.next_line:
             return
         self.next_line = now + LINE_EVERY_SECONDS
         words = [f"{self.what}:"]
         if self.total:
             words.append(f"{100 * done / self.total:.0f} %,")
-            if 0 < done < self.total:
-                words.append(f"about {duration((now - self.started) * (self.total - done) / done)} left,")
+            started, before = self.first
+            if before < done < self.total:
+                words.append(f"about {duration((now - started) * (self.total - done) / (done - before))} left,")
         self.terminal.say(" ".join([*words, note]).rstrip(", "))
 
 
