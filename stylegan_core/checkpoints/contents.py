@@ -72,7 +72,7 @@ def open_contents(path: str | os.PathLike[str]) -> Contents:
     """
     target = Path(path)
     try:
-        return _parse(target, _map(target))
+        return parse_contents(target, _map(target))
     except InvertError as error:
         raise type(error)(f"{display(target)}: {error}") from None
 
@@ -90,15 +90,16 @@ def _map(path: Path) -> memoryview:
             raise CheckpointError("is a folder; give the file in it")
         if not stat.S_ISREG(facts.st_mode):
             raise CheckpointError("is a device or a pipe, not a file")
-        if facts.st_size == 0:
-            raise CheckpointError("is empty (0 bytes): the download failed?")
-        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if facts.st_size else b"")
     finally:
         os.close(descriptor)
 
 
-def _parse(path: Path, data: memoryview) -> Contents:
+def parse_contents(path: Path, data: memoryview) -> Contents:
+    """The contents of bytes in memory; `path` is only kept. Raises as `open_contents`, without naming the file."""
     head = bytes(data[:512])
+    if not head:
+        raise CheckpointError("is empty (0 bytes): the download failed?")
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
         records = read_records(data)
         if records and all(name.endswith(".npy") for name in records):

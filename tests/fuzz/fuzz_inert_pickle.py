@@ -18,7 +18,7 @@ import atheris
 
 with atheris.instrument_imports(include=["stylegan_core.checkpoints"]):
     from stylegan_core.checkpoints import native, nvlabs, nvlabs_state, rosinality, unsupported
-    from stylegan_core.checkpoints.contents import Contents, _parse
+    from stylegan_core.checkpoints.contents import parse_contents
     from stylegan_core.checkpoints.inert_tree import mapping_of, plain_value
 from stylegan_core.errors import InvertError
 
@@ -29,7 +29,7 @@ DIALECTS = (native, nvlabs, nvlabs_state, rosinality, unsupported)
 def read_everything(data: bytes) -> None:
     """What `read_checkpoint` does up to the point where memory would be allocated."""
     with suppress(InvertError):
-        contents: Contents = _parse(Path("fuzz"), memoryview(data))
+        contents = parse_contents(Path("fuzz"), memoryview(data))
         with suppress(InvertError):
             plain_value(contents.tree)
         for node in (mapping_of(contents.tree) or {}).values():
