@@ -176,9 +176,9 @@ class Worker:
             saved = images.from_u8(images.to_u8(image))
             target = images.from_u8(images.to_u8(subject.target))
             images.save_image(compare(target, saved, subject.mask), task.outputs.compare, metadata=metadata)
-            rgb = [images.to_u8(images.picture_proper(images.to_rgb(x), generator)) for x in (target, saved)]
+            want, got = (images.to_u8(images.picture_proper(images.to_rgb(x), generator)) for x in (target, saved))
             mask = None if subject.mask is None else images.picture_proper(subject.mask, generator)
-            self.on_record(task.key, self._record(task, facts=facts, psnr=psnr(*rgb, mask), ssim=ssim(*rgb, mask)))
+            self.on_record(task.key, self._record(task, facts=facts, psnr=psnr(want, got, mask), ssim=ssim(want, got, mask)))
         except InvertError as error:
             self.on_record(task.key, self._record(task, error=error))
 

@@ -28,7 +28,10 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 class PictureShape(Protocol):
     """What `fit` needs to know about a generator."""
 
-    img_channels: int
+    @property
+    def img_channels(self) -> int:
+        """1, 3 or 4."""
+        ...
 
     @property
     def img_shape(self) -> tuple[int, int]:
@@ -36,9 +39,7 @@ class PictureShape(Protocol):
         ...
 
 
-def load_image(
-    path: str | os.PathLike[str], *, background: str | None = "white", max_pixels: int = MAX_PIXELS
-) -> Tensor:
+def load_image(path: str | os.PathLike[str], *, background: str | None = "white", max_pixels: int = MAX_PIXELS) -> Tensor:
     """A picture file → [1, 3, H, W] float32 in [-1, 1], RGB, upright. Raises ImageError.
 
     background: colour under transparent pixels; None keeps transparency, [1, 4, H, W] for a picture that has any.
@@ -51,18 +52,14 @@ def load_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> 
     """A grey picture file → [1, 1, H, W] in [0, 1]; white counts, black does not."""
     mask = (to_channels(load_image(path, background="black", max_pixels=max_pixels), 1) + 1) / 2
     if mask.max() <= 0:
-        raise ImageError(
-            f"the mask {display(Path(path))} is black everywhere, nothing is left to match; paint what matters white"
-        )
+        raise ImageError(f"the mask {display(Path(path))} is black everywhere, nothing is left to match; paint what matters white")
     return mask.clamp(0, 1)
 
 
 def from_pil(image: Image.Image) -> Tensor:
     """A Pillow picture → [1, 3, H, W] float32 in [-1, 1]; transparency is put on white."""
     rgba = image.convert("RGBA")
-    array = np.array(
-        Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"), dtype=np.float32
-    )
+    array = np.array(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"), dtype=np.float32)
     return torch.from_numpy(array).permute(2, 0, 1)[None].contiguous() / 127.5 - 1
 
 
@@ -70,9 +67,7 @@ def to_pil(image: Tensor) -> Image.Image:
     """image: [1, C, H, W] or [C, H, W] → a Pillow picture, L, RGB or RGBA."""
     images = image[None] if image.ndim == 3 else image
     if images.ndim != 4 or images.shape[0] != 1 or images.shape[1] not in _MODES:
-        raise ImageError(
-            f"a tensor of shape {tuple(image.shape)} is not one picture; [1, C, H, W] with 1, 3 or 4 channels is"
-        )
+        raise ImageError(f"a tensor of shape {tuple(image.shape)} is not one picture; [1, C, H, W] with 1, 3 or 4 channels is")
     array = to_u8(images)[0].cpu().numpy()
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
@@ -156,9 +151,7 @@ def fit(image: Tensor, generator: PictureShape, *, mode: str = "crop") -> tuple[
     edges = (before_x, out_width - inner_width - before_x, before_y, out_height - inner_height - before_y)
     margins = (left, full_width - right, top, full_height - bottom)
     inner = resize(to_channels(image, generator.img_channels), (inner_height, inner_width), box=box)
-    target = pad(
-        pad(inner, edges, mode="replicate"), margins, value=-1.0
-    )  # such models were trained with black margins
+    target = pad(pad(inner, edges, mode="replicate"), margins, value=-1.0)  # such models were trained with black margins
     mask = pad(pad(torch.ones_like(inner[:, :1]), edges), margins, value=1.0) if any(edges) else None
     pads = [left + edges[0], top + edges[2], full_width - right + edges[1], full_height - bottom + edges[3]]
     geometry = {
@@ -176,9 +169,7 @@ def fit_mask(mask: Tensor, geometry: Mapping[str, Any]) -> Tensor:
     """mask [1, 1, H, W] of the source picture → [1, 1, *target], by the geometry of `fit`; 0 in the pads."""
     width, height = geometry["source_size"]
     if tuple(mask.shape[2:]) != (height, width):
-        raise ImageError(
-            f"the mask is {mask.shape[3]}×{mask.shape[2]}, the picture {width}×{height}; they must have the same size"
-        )
+        raise ImageError(f"the mask is {mask.shape[3]}×{mask.shape[2]}, the picture {width}×{height}; they must have the same size")
     out_width, out_height = geometry["size"]
     left, top, right, bottom = geometry["pads"]
     inner = resize(mask, (out_height - top - bottom, out_width - left - right), box=tuple(geometry["box"]))
@@ -195,9 +186,7 @@ def paste(render: Tensor, photo: Tensor, geometry: Mapping[str, Any]) -> Tensor:
     """Puts a render [1, C, R, R] back into the photo [1, 3, H, W] that `fit` took it from → [1, 3, H, W]."""
     width, height = geometry["source_size"]
     if tuple(photo.shape[2:]) != (height, width):
-        raise ImageError(
-            f"the photo is {photo.shape[3]}×{photo.shape[2]}, the inversion is of {width}×{height}; give the same photo"
-        )
+        raise ImageError(f"the photo is {photo.shape[3]}×{photo.shape[2]}, the inversion is of {width}×{height}; give the same photo")
     left, top, right, bottom = geometry["box"]
     pad_left, pad_top, pad_right, pad_bottom = geometry["pads"]
     inner = to_rgb(render)[:, :, pad_top : render.shape[2] - pad_bottom, pad_left : render.shape[3] - pad_right]

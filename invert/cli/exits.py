@@ -36,11 +36,11 @@ class ExitCodes:
             self._before = signal.signal(signal.SIGTERM, _on_sigterm)  # type: ignore[assignment]
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
         if error is None or isinstance(error, SystemExit) or hasattr(error, "exit_code"):  # typer's own exits carry their code
-            return False
+            return
         if self.debug:
             import traceback
 

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 def load_for(terminal: Terminal, name: str, device: torch.device | str = "cpu") -> LoadedModel:
     """`load_model` that tells the terminal what happens. Raises its errors."""
     from invert.loaded import load_model
+    from stylegan_core.checkpoints.catalog import cards
 
+    card = cards().get(name)
+    if card is not None and not card.is_bundled and not card.is_present():
+        terminal.say(f"{name} is fetched from {card.url}; licence: {card.licence or 'not stated'}")
     with DownloadBar(terminal, name) as download:
         model = load_model(name, device, progress=download)
     for warning in model.warnings:

@@ -56,11 +56,11 @@ def metrics(
     if pair:
         if len(pair) != 2:
             raise UsageError(f"{len(pair)} pictures or folders were named; two are compared")
-        figures = compare_pictures(matching(*pair))
+        records = compare_pictures(matching(*pair))
         if json:
-            terminal.json(figures)
+            terminal.json(records)
         else:
-            _print_pairs(terminal, figures)
+            _print_pairs(terminal, records)
         return
     from stylegan_core.data.images import open_images
     from stylegan_core.features import load_features

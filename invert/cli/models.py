@@ -51,7 +51,7 @@ def list_models(json: options.Json = False, debug: options.Debug = False) -> Non
     if json:
         terminal.json(rows)
         return
-    cells = [[row["name"], row["kind"], row["state"], row["title"], row["licence"].partition(" (")[0]] for row in rows]
+    cells = [[row["name"], row["kind"], row["state"], row["title"], str(row["licence"]).partition(" (")[0]] for row in rows]
     terminal.table(["name", "kind", "state", "what", "licence"], cells)
 
 

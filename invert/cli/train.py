@@ -114,7 +114,7 @@ def generator(
     pictures = open_data(data, resolution=resolution, count=count)
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
              "precision": precision, "snapshot_kimg": snapshot_kimg}  # fmt: skip
-    given = {name: value for name, value in asked.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if warm_start_kimg > 0:
         given["generator_delay_kimg"] = WARM_START_DELAY_KIMG
     config = preset_config(preset, resolution=pictures.resolution, seed=seed, mirror=mirror, **given)
