@@ -7,6 +7,7 @@ beside the cards) or `url`; `parts` names files or names of other kinds that bel
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from stylegan_core.checkpoints.download import Progress, fetch
 from stylegan_core.errors import DownloadError, InvertError, WeightsNotFoundError
@@ -54,7 +56,7 @@ class Card:
         """Where the file is or will be; it need not exist."""
         if self.file is not None:
             return Path(str(resources.files(self.package) / "pretrained" / self.file))
-        return cache_folder() / "models" / f"{self.name}{Path(self.url or '').suffix or '.pkl'}"
+        return cache_folder() / "models" / f"{self.name}{Path(urlsplit(self.url or '').path).suffix or '.pkl'}"
 
     def is_present(self) -> bool:
         """Whether the file is on this machine."""
@@ -98,14 +100,23 @@ def perceptual_of(name_or_path: str | os.PathLike[str]) -> str:
     return cards()[name].perceptual if name in cards() else DEFAULT_PERCEPTUAL
 
 
+def card_of_address(url: str) -> Card:
+    """A card for weights that are given by their address; the hash of the first download is kept for it too."""
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(urlsplit(url).path).stem)[:60]
+    name = f"{stem}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    return Card(name=name, package="stylegan_core", kind="generator", url=url, licence="ask its author")
+
+
 def find(name_or_path: str | os.PathLike[str], *, kind: str = "generator", progress: Progress | None = None) -> Path:
-    """The file of a path or a name; public weights are downloaded and verified.
+    """The file of a path, a name or an https address; public weights are downloaded and verified.
 
     kind: 'generator', or a part of the model, such as 'discriminator'. Raises WeightsNotFoundError for an unknown name,
     DownloadError for weights that cannot be fetched or are not what they were.
     """
-    path = Path(name_or_path).expanduser()
     name = os.fspath(name_or_path)
+    if "://" in name:
+        return _pulled(card_of_address(name), progress)
+    path = Path(name_or_path).expanduser()
     if path.is_file() or (name not in cards() and _is_like_a_path(name, path)):
         return path
     chosen = card(name)
@@ -117,7 +128,7 @@ def find(name_or_path: str | os.PathLike[str], *, kind: str = "generator", progr
             return find(part, kind=kind, progress=progress) if part in cards() else _bundled(chosen, part)
     if chosen.file is not None:
         return _bundled(chosen, chosen.file)
-    return pull(name, progress=progress)
+    return _pulled(chosen, progress)
 
 
 def pull(name: str, *, progress: Progress | None = None, is_local: bool = False) -> Path:
@@ -126,7 +137,10 @@ def pull(name: str, *, progress: Progress | None = None, is_local: bool = False)
     A hash on the card must be met; without one, the hash of the first download is kept beside the file and must be met
     from then on. is_local: allow http to this machine (for tests).
     """
-    chosen = card(name)
+    return _pulled(card(name), progress, is_local=is_local)
+
+
+def _pulled(chosen: Card, progress: Progress | None, *, is_local: bool = False) -> Path:
     if chosen.url is None:
         return _bundled(chosen, chosen.file or "")
     path = chosen.location()

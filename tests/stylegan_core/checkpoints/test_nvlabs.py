@@ -123,6 +123,53 @@ def test_an_unknown_setting_is_a_warning(write_nvlabs):
     assert loaded.provenance["warnings"] == ["the setting 'frobnicate' is not known and was ignored"]
 
 
+def test_a_filter_of_its_own(write_nvlabs):
+    """Layers that do not resample keep the usual filter in official files, of another size even, and never use it."""
+    import dataclasses
+
+    from stylegan_core.ops.upfirdn2d import setup_filter
+
+    generator = build(dataclasses.replace(SMALL, resample_filter=(1.0, 2.0, 1.0)))
+    for name, layer in generator.synthesis.named_modules():
+        if name.endswith("conv1"):
+            layer.resample_filter = setup_filter([1, 3, 3, 1])
+    loaded = load_generator(write_nvlabs({"G_ema": generator}))
+    assert loaded.config.resample_filter == (1, 2, 1)
+    ws = torch.randn(1, loaded.num_ws, loaded.w_dim)
+    assert torch.equal(loaded.synthesis(ws), generator.synthesis(ws))
+
+
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_state_dictionaries_that_people_saved_themselves(tmp_path, is_bare):
+    import dataclasses
+
+    config = dataclasses.replace(SMALL, resample_filter=(1.0, 2.0, 1.0), c_dim=2, mapping_embed_features=5)
+    generator = build(config)
+    state = generator.state_dict()
+    torch.save(state if is_bare else {"G_ema": state}, tmp_path / "a.pt")
+    checkpoint = read_checkpoint(tmp_path / "a.pt")
+    assert all(torch.equal(value, checkpoint.state[name]) for name, value in state.items())
+    assert checkpoint.config.resample_filter == (1, 2, 1) and checkpoint.config.c_dim == 2
+    assert bool(checkpoint.provenance["warnings"]) == is_bare
+    discriminator = build(StyleGAN2DiscriminatorConfig(img_resolution=16, channel_base=128, channel_max=8))
+    torch.save(discriminator.state_dict(), tmp_path / "d.pt")
+    images = torch.randn(4, 3, 16, 16)
+    assert torch.equal(load_discriminator(tmp_path / "d.pt")(images), discriminator(images))
+
+
+def test_views_of_few_bytes_that_make_a_large_network_are_legal():
+    from stylegan_core.checkpoints.contents import open_contents
+    from stylegan_core.checkpoints.inert_tree import mapping_of
+    from stylegan_core.checkpoints.tensor_view import check_total
+
+    contents = open_contents(CKPT / "psp_strided_128.pt")
+    state = mapping_of(mapping_of(contents.tree)["state_dict"])
+    views = {name: contents.tensors.view(node) for name, node in state.items()}
+    assert len(views) == 654 and None not in views.values()
+    assert sum(view.nbytes for view in views.values()) > 1000 * contents.size
+    check_total(views, contents.size)
+
+
 @pytest.mark.slow
 def test_a_file_as_large_as_the_public_ones_loads_in_seconds(write_nvlabs):
     import time
