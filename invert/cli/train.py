@@ -90,6 +90,10 @@ def generator(
         float,
         typer.Option("--warm-start-kimg", metavar="N", help="First regress portraits from the numbers they are drawn from, this long."),
     ] = 0,
+    noise_delay_kimg: Annotated[
+        float,
+        typer.Option("--noise-delay-kimg", metavar="N", help="No noise inputs for this long.", rich_help_panel=LOSS),
+    ] = 0,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     threads: options.Threads = None,
@@ -115,6 +119,8 @@ def generator(
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
              "precision": precision, "snapshot_kimg": snapshot_kimg}  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    if noise_delay_kimg > 0:
+        given["noise_delay_kimg"] = noise_delay_kimg
     if warm_start_kimg > 0:
         given["generator_delay_kimg"] = WARM_START_DELAY_KIMG
     config = preset_config(preset, resolution=pictures.resolution, seed=seed, mirror=mirror, **given)
@@ -233,7 +239,7 @@ def open_data(data: str, *, resolution: int | None, count: int) -> Any:
 
 
 def networks_to_start_from(name: str, config: Any) -> tuple[dict[str, Any], Any]:
-    """{"G", "D"} of a checkpoint and the configuration with their sizes; no D where the file has none."""
+    """{"G", "D"} of a checkpoint and the configuration with their sizes; no D where neither it nor its run has one."""
     from dataclasses import replace
 
     from stylegan_core.checkpoints.registry import load_discriminator, load_generator
@@ -243,7 +249,9 @@ def networks_to_start_from(name: str, config: Any) -> tuple[dict[str, Any], Any]
     networks = {"G": start}
     config = replace(config, generator=start.config)
     try:
-        networks["D"] = load_discriminator(name)
+        path = Path(name)  # a run keeps the discriminator of snapshot-<kimg> beside it
+        beside = path.with_name(path.name.replace("snapshot-", "discriminator-"))
+        networks["D"] = load_discriminator(beside if path.exists() and beside.exists() else name)
         config = replace(config, discriminator=networks["D"].config)
     except CheckpointError:
         pass

@@ -31,6 +31,7 @@ class TrainingConfig:
     ema_kimg: float = 10.0
     ema_rampup: float | None = 0.05     # None = constant half-life
     generator_delay_kimg: float = 0.0      # the discriminator trains alone for this long, after a warm start of the generator
+    noise_delay_kimg: float = 0.0          # no noise inputs for this long, so that detail is first drawn from w; then from strength 0
     mirror: bool = False                   # show every picture mirrored half of the time
     precision: str = "fp32"                # fp32, or bf16 = autocast where the machine has it
     snapshot_kimg: float = 10.0            # a snapshot and a sheet of samples this often

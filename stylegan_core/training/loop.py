@@ -108,6 +108,10 @@ def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Mod
     for network, name in ((generator, "G"), (discriminator, "D")):
         if transfer is not None and name in transfer:
             network.load_state_dict(transfer[name].state_dict())
+    if config.noise_delay_kimg > 0:
+        for name, parameter in generator.named_parameters():
+            if name.endswith("noise_strength"):
+                nn.init.zeros_(parameter)
     generator, discriminator = generator.to(device).train(), discriminator.to(device).train()
     average = copy.deepcopy(generator).eval().requires_grad_(False)
     pl_every = config.pl_every if config.pl_weight > 0 else 0
@@ -118,7 +122,7 @@ def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Mod
 def lazy_adam(network: nn.Module, config: TrainingConfig, every: int) -> torch.optim.Adam:
     """Adam whose constants allow for the extra step that a lazy regulariser adds every k steps (SG2 App. B)."""
     lr, beta2 = lazy_constants(config.lr, config.beta2, every)
-    return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.0, beta2), eps=1e-8)
+    return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.0, beta2), eps=1e-8, fused=True)
 
 
 def lazy_constants(lr: float, beta2: float, every: int) -> tuple[float, float]:
@@ -142,6 +146,7 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
     measured: dict[str, list[Tensor]] = {}
 
     # Generator.
+    noise_mode = "random" if run.step * config.batch >= config.noise_delay_kimg * 1000 else "none"
     trains_generator = run.step * config.batch >= config.generator_delay_kimg * 1000
     discriminator.requires_grad_(False)
     run.optimisers["opt_G"].zero_grad(set_to_none=True)
@@ -150,7 +155,7 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
         z = torch.randn([micro, generator.z_dim], generator=rng).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             ws = mixed_ws(generator, z, c, rng, config.mixing_prob, update_emas=True)
-            images = generator.synthesis(ws, noise_mode="random", rng=rng).float()
+            images = generator.synthesis(ws, noise_mode=noise_mode, rng=rng).float()
         _append(measured, loss_G=generator_step(discriminator, images, c, scale=micro / batch, autocast=autocast))
         fakes.append(images.detach())
     if trains_generator:
@@ -162,7 +167,7 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
         run.optimisers["opt_G"].zero_grad(set_to_none=True)
         z = torch.randn([max(1, batch // config.pl_batch_shrink), generator.z_dim], generator=rng).to(device)
         ws = mixed_ws(generator, z, c, rng, config.mixing_prob)
-        images = generator.synthesis(ws, noise_mode="random", rng=rng)  # in full precision, since it differentiates twice
+        images = generator.synthesis(ws, noise_mode=noise_mode, rng=rng)  # in full precision, since it differentiates twice
         noise = torch.randn(images.shape, generator=rng).to(images)
         lengths, mean = path_length_step(images, ws, noise, run.pl_mean, weight=config.pl_weight, decay=config.pl_decay,
                                          scale=config.pl_every)

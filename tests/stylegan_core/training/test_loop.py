@@ -126,6 +126,17 @@ def test_data_order_shows_every_picture_once_an_epoch() -> None:
     assert np.array_equal(batch_indices(10, 4, 2, seed=3), shown[8:12])
 
 
+def test_noise_waits_for_its_delay(tmp_path: Path) -> None:
+    config = replace(TINY, kimg=0.032, noise_delay_kimg=0.016, snapshot_kimg=0.016, ema_kimg=1e-6, ema_rampup=None)
+
+    def strengths(path: Path) -> float:
+        return sum(float(p.abs().sum()) for name, p in load_generator(path).named_parameters() if name.endswith("noise_strength"))
+
+    train_generator(config, blobs(), tmp_path / "early", callback=lambda info: info.step != 2)
+    assert strengths(next((tmp_path / "early").glob("snapshot-*"))) == 0
+    assert strengths(train_generator(config, blobs(), tmp_path / "whole")) > 0
+
+
 def test_micro_batches_train_too(tmp_path: Path) -> None:
     newest = train_generator(replace(TINY, micro_batch=4, kimg=0.016), blobs(), tmp_path)
     record = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
