@@ -144,6 +144,15 @@ def test_colour_profiles(tmp_path):
     np.testing.assert_array_equal(_u8(tmp_path / "junk.png"), _photo())
 
 
+def test_damaged_exif_says_nothing_about_the_pixels(tmp_path):
+    plain = _jpeg_bytes()
+    for exif in (b"Exif\0\0" + b"\xff" * 60, b"Exif\0\0II*\0\x08\0\0\0\xff\xff", b"Exif\0\0"):
+        segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+        (tmp_path / "e.jpg").write_bytes(plain[:2] + segment + plain[2:])
+        (tmp_path / "plain.jpg").write_bytes(plain)
+        np.testing.assert_array_equal(_u8(tmp_path / "e.jpg"), _u8(tmp_path / "plain.jpg"))
+
+
 def _png(width: int, height: int, data: bytes, *, bits: int = 8, color: int = 2, extra: bytes = b"") -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -184,9 +193,7 @@ BAD_FILES = {
     "one.png": (_png(1, 1, zlib.compress(b"\0\1\2\3")), "too small"),
     "photo.heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 64, "extra 'heif'|damaged"),
     "bomb.tif": (
-        b"II*\0\x08\0\0\0\x03\0"
-        + struct.pack("<HHIIHHIIHHII", 256, 4, 1, 60_000, 257, 4, 1, 60_000, 273, 4, 1, 8)
-        + b"\0" * 4,
+        b"II*\0\x08\0\0\0\x03\0" + struct.pack("<HHIIHHIIHHII", 256, 4, 1, 60_000, 257, 4, 1, 60_000, 273, 4, 1, 8) + b"\0" * 4,
         "too large|not a picture|damaged",
     ),
 }
@@ -322,12 +329,7 @@ def test_fit_fills_only_the_content_box():
 
     photo = torch.rand(1, 3, 60, 80) * 2 - 1
     target, geometry, mask = fit(photo, Shape(config=Config()))
-    assert (
-        mask is None
-        and target[:, :, :4].max() == -1
-        and target[:, :, 28:].max() == -1
-        and geometry["box"] == [0, 0, 80, 60]
-    )
+    assert mask is None and target[:, :, :4].max() == -1 and target[:, :, 28:].max() == -1 and geometry["box"] == [0, 0, 80, 60]
     assert geometry["pads"] == [0, 4, 0, 4]
     _, geometry, mask = fit(photo[:, :, :, :60], Shape(config=Config()), mode="pad")
     assert mask.min() == 0 and mask[:, :, :4].min() == 1 and geometry["pads"] == [4, 4, 4, 4]

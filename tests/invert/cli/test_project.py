@@ -378,6 +378,32 @@ def test_an_output_that_cannot_be_written(invert, model, photos, tmp_path):
     assert result.code == 1 and "not a folder" in result.err
 
 
+def test_a_name_too_long_for_its_outputs_fails_alone(invert, model, photos, tmp_path):
+    (photos / ("n" * 251 + ".png")).write_bytes((photos / "a.png").read_bytes())
+    result = invert("project", photos, "--model", model, *QUICK, "-o", tmp_path / "out")
+    assert result.code == 1 and "name is too long" in result.err
+    assert [record["status"] for record in _report(tmp_path / "out")] == ["done", "done", "done", "failed"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent(model, photos, tmp_path, number):
+    words = ("project", photos, "--model", model, "--perceptual", "none", "--steps", "5000", "-o", tmp_path / "out", "--devices", "cpu,cpu")
+    process = _start(words)
+    _wait_for(lambda: "step" in process.stderr.readline())
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    process.send_signal(number)
+    process.wait()
+    _wait_for(lambda: not any(_is_alive(child) for child in children), 30)
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_hostile_names(invert, model, photos, tmp_path):
     names = ["x\x1b[2J.png", "new\nline.png", "[red].png", os.fsdecode(b"\xff\xfe.png"), "é" * 100 + ".png"]
     for name in names:
