@@ -49,7 +49,7 @@ class Options(Protocol):
 
 
 @dataclass(frozen=True)
-class Projector:
+class PresetProjector:
     """A projector by preset; None = the preset decides.
 
     space: z, w, w+ or s. perceptual: auto, vgg, alex, squeeze, features, none, or a FeatureDistance. start: auto, mean,
@@ -90,10 +90,10 @@ def project_images(
     """N pictures → one Inversion of N images, in the generator's device and precision.
 
     targets: [N, C, H, W] in [-1, 1] of the generator's size and channels (`images.fit`). mask: [N, 1, H, W] in [0, 1];
-    None = all counts. options: None = the defaults of `Projector`. start: wins over options.start. callback: called
+    None = all counts. options: None = the defaults of `PresetProjector`. start: wins over options.start. callback: called
     after every step; False stops. Raises UsageError, ImageError, LatentError, WeightsNotFoundError before any step.
     """
-    options = options or Projector()
+    options = options or PresetProjector()
     space, preset = LatentSpace.parse(options.space), effective_preset(options)
     origin = Start("given", None, start) if start is not None else Start.parse(preset.start).resolved(generator)
     problem = _problem(targets, generator, options, mask, preset)

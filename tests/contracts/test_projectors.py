@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from invert.projectors.presets import PRESETS
-from invert.projectors.project import Projector, project_images
+from invert.projectors.project import PresetProjector, project_images
 from stylegan_core.inversion import Inversion
 from stylegan_core.latent import LatentSpace
 from stylegan_core.progress import StepInfo
@@ -18,10 +18,10 @@ from tests.tiny import sample_pictures, tiny_generator
 SPACES = [space.value for space in LatentSpace]
 
 
-def projector(preset: str, **options) -> Projector:
+def projector(preset: str, **options) -> PresetProjector:
     """Small enough for a test: few steps, few samples, pixels only."""
     start = "nearest:16" if PRESETS[preset].start == "nearest" else "auto"
-    return Projector(**{"preset": preset, "steps": 12, "perceptual": "none", "start": start, "restarts": 1, **options})
+    return PresetProjector(**{"preset": preset, "steps": 12, "perceptual": "none", "start": start, "restarts": 1, **options})
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from invert.projectors.presets import PRESETS
-from invert.projectors.project import Projector, project_images
+from invert.projectors.project import PresetProjector, project_images
 from stylegan_core.errors import ImageError, LatentError, UsageError
 from stylegan_core.inversion import Inversion
 from stylegan_core.latent import Latent
 from tests.tiny import sample_pictures, tiny_generator
 
-FEW = Projector(steps=40, perceptual="none", start="nearest:64")
+FEW = PresetProjector(steps=40, perceptual="none", start="nearest:64")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,9 @@ def test_search_finds_the_class_of_a_sample() -> None:
     generator = tiny_generator(c_dim=3)
     latent = Latent.sample(generator, [1000, 1000, 1000], c=torch.eye(3))
     targets = latent.render(generator).clamp(-1, 1).detach()
-    found = project_images(targets, generator, Projector(steps=1, perceptual="none", start="nearest:600", class_index="search", space="z"))
+    found = project_images(
+        targets, generator, PresetProjector(steps=1, perceptual="none", start="nearest:600", class_index="search", space="z")
+    )
     assert found.latent.c is not None and int((found.latent.c.argmax(dim=1) == torch.arange(3)).sum()) >= 2
 
 
