@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from torch import nn
 
 from stylegan_core.checkpoints import native, nvlabs, nvlabs_state, rosinality, unsupported
-from stylegan_core.checkpoints.catalog import Progress, find
+from stylegan_core.checkpoints.catalog import find
 from stylegan_core.checkpoints.contents import Contents, open_contents
+from stylegan_core.checkpoints.download import Progress
 from stylegan_core.checkpoints.strict import Checkpoint, Draft, complete
 from stylegan_core.errors import CheckpointError, InvertError, UnknownCheckpointError
 from stylegan_core.files import display
@@ -36,8 +38,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, network: str | None = None)
     network: 'G_ema', 'G' or 'D'; None = G_ema, else the first that the file has. Raises a CheckpointError, in one line
     that begins with the path, for everything that is not a complete, finite network of a known kind.
     """
-    _, checkpoint = _read(path, network)
-    return checkpoint
+    return _read(path, network)[1]
 
 
 def load_generator(
@@ -45,8 +46,8 @@ def load_generator(
 ) -> Any:
     """A generator in eval mode, fp32, on the CPU, with its provenance as attribute `provenance`.
 
-    name_or_path: a file of any dialect, or a name of the catalogue (downloaded once). network: 'G_ema' or 'G'; None =
-    G_ema, else G. progress: called with (bytes so far, bytes in all or None) while a download runs.
+    name_or_path: a file of any dialect, a name of the catalogue or an https address (downloaded once). network: 'G_ema'
+    or 'G'; None = G_ema, else G. progress: called with (bytes so far, bytes in all or None) while a download runs.
     """
     return _load(name_or_path, "generator", network, progress)
 
@@ -57,43 +58,41 @@ def load_discriminator(name_or_path: str | os.PathLike[str], *, progress: Progre
 
 
 def load_network(path: str | os.PathLike[str], network: str | None = None) -> Any:
-    """One network of a file, generator or discriminator, with its provenance as attribute `provenance`."""
+    """One network of a file, of whatever kind, with its provenance as attribute `provenance`."""
     module, checkpoint = _read(path, network)
-    object.__setattr__(module, "provenance", checkpoint.provenance)
+    object.__setattr__(module, "provenance", checkpoint.provenance)  # past nn.Module, which keeps tensors and modules
     return module
 
 
 def networks_in(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The networks that a file holds, of 'G_ema', 'G' and 'D'."""
     contents = open_contents(path)
-    return _located(contents, lambda: _dialect_of(contents).networks(contents))
+    with _named(contents):
+        return _dialect_of(contents).networks(contents)
 
 
 def _load(name_or_path: str | os.PathLike[str], kind: str, network: str | None, progress: Progress | None) -> Any:
     path = find(name_or_path, kind=kind, progress=progress)
-    other = {"generator": "discriminator", "discriminator": "generator"}[kind]
-    module, checkpoint = _read(path, network)
-    if checkpoint.kind != kind:
-        asked = checkpoint.provenance["network"]
-        raise CheckpointError(f"{display(path)}: {asked} is a {checkpoint.kind}, not a {kind}; use load_{other} for it")
-    object.__setattr__(module, "provenance", checkpoint.provenance)
+    module = load_network(path, network)
+    held = native.kind_of(module.config)
+    if held != kind:
+        name = module.provenance["network"]
+        hint = f"; use load_{held} for it" if held in ("generator", "discriminator") else ""
+        raise CheckpointError(f"{display(path)}: {name} is a {held}, not a {kind}{hint}")
     return module
 
 
 def _read(path: str | os.PathLike[str], network: str | None) -> tuple[nn.Module, Checkpoint]:
     contents = open_contents(path)
-
-    def read() -> tuple[nn.Module, Checkpoint]:
-        with ThreadPoolExecutor(max_workers=1) as executor:  # hashing is most of the time that a large file takes
-            digest = executor.submit(contents.sha256)
-            return build_network(digest)
-
-    def build_network(digest: Future[str]) -> tuple[nn.Module, Checkpoint]:
+    with _named(contents), ThreadPoolExecutor(max_workers=1) as executor:
+        digest = executor.submit(contents.sha256)  # for a large file, more than half of the time that all of this takes
         dialect = _dialect_of(contents)
         draft = dialect.read(contents, network)
         module, filled = complete(draft, contents.size)
         state = dict(module.state_dict())
-        _compare_hash(draft.facts, state)
+        declared = draft.facts.get("declared_sha256")
+        if declared is not None and declared != model_sha256(state):
+            raise CheckpointError("the weights do not have the hash that the file declares: it is damaged or was edited")
         provenance = {
             "dialect": dialect.NAME,
             "file": contents.path.name,
@@ -106,8 +105,6 @@ def _read(path: str | os.PathLike[str], network: str | None) -> tuple[nn.Module,
         }
         return module, Checkpoint(draft.kind, draft.config, state, provenance)
 
-    return _located(contents, read)
-
 
 def _dialect_of(contents: Contents) -> Any:
     for dialect in DIALECTS:
@@ -116,15 +113,10 @@ def _dialect_of(contents: Contents) -> Any:
     raise UnknownCheckpointError("is a readable file, but not a checkpoint of a known layout; see docs/checkpoints.md")
 
 
-def _located(contents: Contents, action: Callable[[], Any]) -> Any:
+@contextmanager
+def _named(contents: Contents) -> Iterator[None]:
     # Errors begin with the path of the file.
     try:
-        return action()
+        yield
     except InvertError as error:
         raise type(error)(f"{display(contents.path)}: {error}") from None
-
-
-def _compare_hash(facts: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    declared = facts.get("declared_sha256")
-    if declared is not None and declared != model_sha256(state):
-        raise CheckpointError("the weights do not have the hash that the file declares: it is damaged or was edited")
