@@ -90,7 +90,13 @@ def _map(path: Path) -> memoryview:
             raise CheckpointError("is a folder; give the file in it")
         if not stat.S_ISREG(facts.st_mode):
             raise CheckpointError("is a device or a pipe, not a file")
-        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if facts.st_size else b"")
+        try:
+            return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if facts.st_size else b"")
+        except (OSError, ValueError):  # some network file systems do not map files
+            with open(descriptor, "rb", closefd=False) as file:
+                return memoryview(file.read())
+    except OSError as error:
+        raise CheckpointError(f"cannot be read ({error.strerror or type(error).__name__})") from None
     finally:
         os.close(descriptor)
 

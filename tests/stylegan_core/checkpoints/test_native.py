@@ -148,6 +148,17 @@ def test_the_other_kind_says_which_function_to_use(tmp_path):
         load_discriminator(tmp_path / "g.safetensors")
 
 
+def test_a_file_system_that_does_not_map_files(tmp_path, monkeypatch):
+    import mmap
+
+    def refuse(*args, **kwargs):
+        raise OSError(19, "No such device")
+
+    digest = save_native(random_network(CONFIGS[0]), tmp_path / "a.safetensors")
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    assert model_sha256(load_generator(tmp_path / "a.safetensors")) == digest
+
+
 def test_the_suffix_does_not_matter(tmp_path):
     save_native(random_network(CONFIGS[0]), tmp_path / "weights.PKL")
     assert read_checkpoint(tmp_path / "weights.PKL").provenance["dialect"] == "native"
