@@ -40,8 +40,8 @@ def model_named_in(path: str | os.PathLike[str]) -> str | None:
 
 def metadata_of(inversion: Inversion) -> dict[str, str]:
     """What a render of this inversion says about itself: the same whoever renders it."""
-    keys = ("model", "model_sha256", "space", "preset", "steps", "seed", "version")
-    return picture_metadata({key: inversion.metadata.get(key) for key in keys})
+    facts = {key: inversion.metadata.get(key) for key in ("model_sha256", "space", "preset", "steps", "seed", "version")}
+    return picture_metadata({"model": Path(str(inversion.metadata.get("model", "unknown"))).name, **facts})
 
 
 def picture_metadata(facts: dict[str, Any]) -> dict[str, str]:

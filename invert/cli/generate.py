@@ -100,7 +100,8 @@ def _write_pictures(
             started = time.monotonic()
             image = sampler.image(seed)
             facts = {**sampler.facts(seed), "version": version()}
-            save_image(image, folder / _name(seed), metadata=picture_metadata(facts) if with_metadata else None)
+            shown = {**facts, "model": Path(facts["model"]).name}
+            save_image(image, folder / _name(seed), metadata=picture_metadata(shown) if with_metadata else None)
             record = {
                 "input": f"seed {seed}",
                 **facts,
