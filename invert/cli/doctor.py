@@ -76,6 +76,8 @@ def describe(facts: dict[str, Any]) -> list[str]:
         bundled = ", ".join(facts["models"]["bundled"]) or "none"
         lines.append(f"Models that need no download: {bundled}. Downloaded: {', '.join(facts['models']['downloaded']) or 'none'}.")
         lines.append(f"Downloads are kept in {facts['cache']['folder']} ({size(facts['cache']['free'])} free).")
+    if "perceptual" in facts:
+        lines.append("Bundled models bring their own perceptual distance; for all others the default is LPIPS vgg.")
     for name, state in facts.get("perceptual", {}).items():
         lines.append(f"LPIPS {name}: {state}.")
     if facts.get("speed"):
@@ -137,7 +139,7 @@ def _weights() -> dict[str, Any]:
         try:
             perceptual[name] = f"ready ({find_trunk(trunk)})"
         except WeightsNotFoundError:
-            perceptual[name] = f"not here; put {trunk.address} into {trunk_folders()[0]}"
+            perceptual[name] = f"not here (--perceptual {name} wants {trunk.address} in {trunk_folders()[0]})"
     return {
         "models": {
             "bundled": [card.name for card in cards if card.is_bundled and card.is_present()],

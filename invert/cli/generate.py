@@ -114,10 +114,8 @@ def _write_pictures(
                 images.append(image)
             bar.update(done)
     if images:
-        facts = {key: value for key, value in sampler.facts(0).items() if key != "seed"} | {
-            "seeds": seeds,
-            "version": version(),
-        }
+        facts = {key: value for key, value in sampler.facts(0).items() if key != "seed"}
+        facts |= {"model": Path(facts["model"]).name, "seeds": seeds, "version": version()}
         sheet = grid(torch.cat(images), columns=columns)
         save_image(sheet, folder / "grid.png", metadata=picture_metadata(facts) if with_metadata else None)
     report.write()
