@@ -126,7 +126,7 @@ class AttributeNetworkConfig:
     architecture: str = "plain"            # plain, residual
     img_resolution: int = 64               # pictures of other sizes are resampled to it
     widths: tuple[int, ...] = (24, 48, 96, 128)  # one stage per width, each halves the size
-    pooled_dim: int = 96                   # length of the vector that the heads read; residual: the last width
+    pooled_dim: int = 96                   # length of the vector that the heads read
     embed_dim: int = 0                     # 0 = the pooled vector itself is the embedding
     attributes: tuple[str, ...] = ("attribute",)
     binary: tuple[str, ...] = ()           # those of the attributes that are probabilities, the others are in [-1, 1]
@@ -143,8 +143,6 @@ class AttributeNetworkConfig:
         _check_range("pooled_dim", self.pooled_dim, 1, 4096)
         _check_range("embed_dim", self.embed_dim, 0, 4096)
         _check_range("values in the last map", self.widths[-1] * (self.img_resolution >> len(self.widths)) ** 2, 1, 1 << 16)
-        if self.architecture == "residual" and self.pooled_dim != self.widths[-1]:
-            raise CheckpointError(f"pooled_dim {self.pooled_dim}: a residual network pools its last width, {self.widths[-1]}")
         names = self.attributes
         if not 1 <= len(names) <= 1024 or len(set(names)) != len(names) or not all(isinstance(name, str) and name for name in names):
             raise CheckpointError("attributes: 1 to 1024 different names are needed")

@@ -1,8 +1,8 @@
 """Small convolutional networks that read attributes off a picture and whose inner maps serve as a perceptual distance.
 
-Two architectures share one interface: `plain` (strided 4x4 convolutions, SiLU, a hidden layer over the flattened last
-map) and `residual` (a 5x5 stem, residual blocks, ReLU, global average). Batch normalisation exists while training only;
-`fold` removes it.
+Two architectures share one interface: `plain` (strided 4x4 convolutions, SiLU) and `residual` (a 5x5 stem, residual
+blocks, ReLU). A hidden layer over the last map makes the vector that the heads read. Batch normalisation exists while
+training only; `fold` removes it.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class AttributeNetwork(nn.Module):
         self.stages = nn.ModuleList(make_stages(config.widths, config.batch_norm))
         last = config.widths[-1]
         side = config.img_resolution >> len(config.widths)
-        self.hidden = nn.Linear(last * side * side, config.pooled_dim) if config.architecture == "plain" else None
+        self.hidden = nn.Linear(last * side * side, config.pooled_dim)
+        self.hidden_activation = nn.SiLU() if config.architecture == "plain" else nn.ReLU()
         self.attributes = nn.Linear(config.pooled_dim, len(config.attributes))
         self.embedding = nn.Linear(config.pooled_dim, config.embed_dim) if config.embed_dim else None
         for index, width in enumerate(config.widths):  # of the distance, per channel, never negative
@@ -113,10 +114,7 @@ class AttributeNetwork(nn.Module):
 
     def pooled(self, images: Tensor) -> Tensor:
         """images: [N, 3, R, R] → [N, pooled_dim], what the heads read."""
-        last = self.maps(images)[-1]
-        if self.hidden is None:
-            return last.mean(dim=(2, 3))
-        return nn.functional.silu(self.hidden(last.flatten(1)))
+        return self.hidden_activation(self.hidden(self.maps(images)[-1].flatten(1)))
 
     def forward(self, images: Tensor) -> Tensor:
         """images: [N, 3, R, R] → [N, A] before the squashing of `squashed`."""

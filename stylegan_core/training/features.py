@@ -87,8 +87,8 @@ PRESETS: Mapping[str, FeaturesConfig] = {
     "portraits-features": FeaturesConfig(
         AttributeNetworkConfig("plain", widths=(24, 48, 96, 128), pooled_dim=96, **_NAMES)),
     "portraits-judge": FeaturesConfig(
-        AttributeNetworkConfig("residual", widths=(24, 48, 96, 160), pooled_dim=160, embed_dim=64, **_NAMES),
-        people=12_000, sittings=2, data_seed=2, seed=7, steps=1500, identity_weight=0.3, damage="strong"),
+        AttributeNetworkConfig("residual", widths=(24, 48, 96, 128), pooled_dim=128, embed_dim=64, **_NAMES),
+        people=12_000, sittings=2, data_seed=2, seed=7, lr=3e-3, identity_weight=0.05, damage="strong"),
 }  # fmt: skip
 
 

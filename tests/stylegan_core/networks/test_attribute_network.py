@@ -14,7 +14,7 @@ from stylegan_core.networks.configs import AttributeNetworkConfig, config_from_d
 from stylegan_core.networks.features import AttributeNetwork, fold
 
 PLAIN = AttributeNetworkConfig("plain", 16, (6, 8), 10, 0, ("tall", "red"), ("red",))
-RESIDUAL = AttributeNetworkConfig("residual", 16, (6, 8), 8, 5, ("tall", "red"), ("red",))
+RESIDUAL = AttributeNetworkConfig("residual", 16, (6, 8), 9, 5, ("tall", "red"), ("red",))
 
 
 def network_of(config: AttributeNetworkConfig) -> AttributeNetwork:
@@ -75,7 +75,6 @@ def test_configuration_survives_json(config):
         ({"img_resolution": 4096, "widths": (1024,)}, "last map"),
         ({"attributes": ("red", "red")}, "attributes"),
         ({"binary": ("blue",)}, "blue"),
-        ({"architecture": "residual", "pooled_dim": 3}, "pooled_dim"),
     ],
 )
 def test_configurations_that_are_refused(change, word):
