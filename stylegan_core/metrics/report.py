@@ -96,10 +96,10 @@ def observe(
 ) -> Observed:
     """Looks at batches [n, C, R, R] in [-1, 1]. work: (what it is, how many pictures), for the callback."""
     pooled, logits = [], []
-    done = 0
+    done, device = 0, next(judge.parameters()).device
     with torch.no_grad():
         for batch in batches:
-            vectors = judge.pooled(batch)
+            vectors = judge.pooled(batch.to(device))
             pooled.append(vectors.cpu())
             logits.append(judge.network.attributes(vectors).cpu())
             done += len(batch)

@@ -43,6 +43,7 @@ STRONG: Mapping[str, tuple[float, float]] = {
     "compression": (0.15, 0.4),
 }  # fmt: skip
 DAMAGE: Mapping[str, Mapping[str, tuple[float, float]]] = {"none": {}, "mild": MILD, "strong": STRONG}
+STOPPED_HELD_OUT = 256  # portraits that a run is measured on when it was stopped
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def train_features(
 ) -> Path:
     """Trains, calibrates the distance, measures on held-out portraits; writes <name>.safetensors and <name>.json.
 
-    A callback that returns False stops the training; what is there is still measured and written. Returns the path of
-    the weights. Raises TrainingError when a loss is not finite.
+    A callback that returns False stops the training; what is there is still written, and measured on few portraits.
+    Returns the path of the weights. Raises TrainingError when a loss is not finite and when `drawing` returned False.
     """
     config = config.validate()
     output = Path(output)
@@ -122,6 +123,8 @@ def train_features(
     if data is None:
         data = draw_labelled(config.people, config.network.img_resolution, seed=config.data_seed,
                              sittings=config.sittings, callback=drawing)  # fmt: skip
+        if len(data) < config.people * config.sittings:
+            raise TrainingError(f"stopped when {len(data)} pictures were drawn; nothing was trained")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network: Any = build(replace(config.network, batch_norm=True)).to(device).train()
@@ -154,6 +157,8 @@ def train_features(
 
     facts = {"images_seen": done * config.batch, "seconds": round(time.monotonic() - start, 1),
              "machine": device_name(torch.device(device)), "data": data.name}  # fmt: skip
+    if done < config.steps:
+        config = replace(config, held_out=min(config.held_out, STOPPED_HELD_OUT))
     return finish(network, config, data, output / f"{name}.safetensors", facts)
 
 

@@ -150,6 +150,12 @@ def test_presets_are_valid_and_apart():
         preset_config("judge")
 
 
+def test_a_stop_while_pictures_are_drawn(tmp_path):
+    with pytest.raises(TrainingError, match="3 pictures were drawn"):
+        train_features(TINY, tmp_path, drawing=lambda done, count: done < 3)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
     broken = replace(data, attributes=np.full_like(data.attributes, np.nan))
     with pytest.raises(TrainingError, match="not finite at step 1"):
