@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +114,6 @@ def load_features(name_or_path: str | os.PathLike[str] = "portraits-features") -
         raise CheckpointError(
             f"{display(name_or_path)} holds a {checkpoint.kind}, not an attribute network; portraits-features is one"
         )
-    network = build(checkpoint.config)
+    network: Any = build(checkpoint.config)
     network.load_state_dict(checkpoint.state)
     return Features(os.path.basename(str(name_or_path)).removesuffix(".safetensors"), network)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -124,7 +123,7 @@ def sampled(generator: Generator, count: int, truncation_psi: float, seed: int) 
 def pictures(data: ImageData, first: int, last: int) -> Iterator[Tensor]:
     """Pictures first … last - 1 of a data set."""
     for start in range(first, last, BATCH):
-        images_u8 = data.images_u8(np.arange(start, min(start + BATCH, last)))
+        images_u8 = data.images_u8(range(start, min(start + BATCH, last)))
         yield torch.from_numpy(images_u8).float() / 127.5 - 1
 
 

@@ -42,12 +42,14 @@ class ConvUnit(nn.Module):
 
     def folded_state(self) -> tuple[Tensor, Tensor]:
         """(weight, bias) of the convolution that does the same as convolution and normalisation in eval mode."""
-        weight, bias = self.conv.weight.detach(), self.conv.bias.detach()  # type: ignore[union-attr]
+        weight, bias = self.conv.weight.detach(), self.conv.bias
+        assert bias is not None
         if not isinstance(self.norm, nn.BatchNorm2d):
-            return weight, bias
-        norm = self.norm
-        scale = norm.weight.detach() * (norm.running_var + norm.eps).rsqrt()  # type: ignore[operator]
-        return weight * scale[:, None, None, None], (bias - norm.running_mean) * scale + norm.bias.detach()
+            return weight, bias.detach()
+        mean, var = self.norm.running_mean, self.norm.running_var
+        assert isinstance(mean, Tensor) and isinstance(var, Tensor)
+        scale = self.norm.weight.detach() * (var + self.norm.eps).rsqrt()
+        return weight * scale[:, None, None, None], (bias.detach() - mean) * scale + self.norm.bias.detach()
 
 
 class ResidualBlock(nn.Module):

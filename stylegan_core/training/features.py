@@ -83,7 +83,7 @@ class FeaturesConfig:
         return {**asdict(self), "network": config_to_dict(self.network)}
 
 
-_NAMES = {"attributes": ATTRIBUTES, "binary": BINARY_ATTRIBUTES}
+_NAMES: dict[str, Any] = {"attributes": ATTRIBUTES, "binary": BINARY_ATTRIBUTES}
 PRESETS: Mapping[str, FeaturesConfig] = {
     "portraits-features": FeaturesConfig(
         AttributeNetworkConfig("plain", widths=(24, 48, 96, 128), pooled_dim=96, **_NAMES)),
