@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from stylegan_core.ops.bias_act import ACTIVATIONS, bias_act
 from stylegan_core.ops.modulated_conv2d import conv2d_resample
@@ -24,6 +26,57 @@ def best_memory_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last if x.device.type == "cpu" or (x.device.type == "cuda" and is_half) else torch.contiguous_format
 
 
+def is_plain_call(*tensors: Tensor | None) -> bool:
+    """Whether an ordinary call is under way, on the CPU and without transforms: then a hand-written step may replace many small ones.
+
+    Not so while something else reads the operations: torch.func transforms, forward-mode differentiation, autocast, tracing, compiling.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active() or is_autocast("cpu"):
+        return False
+    given = [tensor for tensor in tensors if tensor is not None]
+    return all(tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) and tensor.dtype == given[0].dtype
+               and forward_ad.unpack_dual(tensor).tangent is None for tensor in given)
+
+
+def is_autocast(device_type: str) -> bool:
+    """Whether autocast is on for this kind of device."""
+    try:
+        return torch.is_autocast_enabled(device_type)
+    except TypeError:  # torch before 2.4
+        return torch.is_autocast_cpu_enabled() if device_type == "cpu" else torch.is_autocast_enabled()
+
+
+def is_frozen(*parameters: Tensor) -> bool:
+    """Whether no gradient will reach these."""
+    return not torch.is_grad_enabled() or not any(parameter.requires_grad for parameter in parameters)
+
+
+class Kept:
+    """What was made from a tensor, for as long as that tensor stays the same one with the same numbers; copies start empty."""
+
+    def __init__(self) -> None:
+        self._entry: tuple[Tensor, tuple[Any, ...], Tensor, Any] | None = None
+
+    def get(self, source: Tensor, make: Callable[[Tensor], Any], *variant: Any) -> Any:
+        """make(source), or what it gave before for this variant. Changes through `.data` are seen too, unless they touch few numbers."""
+        source = source.detach()
+        version = 0 if source.is_inference() else source._version
+        identity = (*variant, source.device, source.data_ptr(), source.shape, source.stride(), source.dtype, version)
+        sample = source.flatten()[:: max(1, source.numel() // 61)]
+        entry = self._entry
+        if entry is not None and entry[1] == identity and torch.equal(entry[2], sample):
+            return entry[3]
+        value = make(source)
+        self._entry = (source, identity, sample.clone(), value)  # holding the source keeps its address from being used again
+        return value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Kept:
+        return Kept()
+
+    def __reduce__(self) -> tuple[type[Kept], tuple[()]]:
+        return Kept, ()
+
+
 class FullyConnectedLayer(nn.Module):
     """act(x Wᵀ + b): [N, in] → [N, out]."""
 
@@ -38,9 +91,8 @@ class FullyConnectedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
-        if self.activation == "linear":
-            return torch.addmm(b.to(x.dtype), x, (self.weight * self.weight_gain).to(x.dtype).t())
-        return bias_act(x @ (self.weight * self.weight_gain).to(x.dtype).t(), b, act=self.activation)
+        x = torch.addmm(b.to(x.dtype), x, self.weight.to(x.dtype).t(), alpha=self.weight_gain)
+        return x if self.activation == "linear" else bias_act(x, act=self.activation)
 
 
 class Conv2dLayer(nn.Module):

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from stylegan_core.errors import LatentError
 from stylegan_core.networks.configs import StyleGAN2Config
-from stylegan_core.networks.layers import Conv2dLayer, FullyConnectedLayer, best_memory_format
+from stylegan_core.networks.layers import Conv2dLayer, FullyConnectedLayer, Kept, best_memory_format, is_frozen, is_plain_call
 from stylegan_core.networks.mapping import MappingNetwork
 from stylegan_core.ops.bias_act import ACTIVATIONS, bias_act
-from stylegan_core.ops.modulated_conv2d import modulated_conv2d
-from stylegan_core.ops.upfirdn2d import setup_filter, upsample2d
+from stylegan_core.ops.frozen_conv import FrozenConv
+from stylegan_core.ops.modulated_layer import Shape, is_known, mix_channels, modulated_layer, plain_layer
+from stylegan_core.ops.upfirdn2d import setup_filter, upsample2d, upsampling_matrices
 
+LARGEST_MATRIX = 128  # pictures up to this size are upsampled by matrix products
 NOISE_MODES = ("const", "random", "none")
 RNG = torch.Generator | Sequence[torch.Generator] | None
 
@@ -39,15 +41,23 @@ class SynthesisLayer(nn.Module):
         if use_noise:
             self.register_buffer("noise_const", torch.randn(resolution, resolution))
             self.noise_strength = nn.Parameter(torch.zeros([]))
+        self._kept = Kept()
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None, gain: float = 1.0) -> Tensor:
         """noise: [N or 1, 1, H·up, W·up], scaled here by the learned strength; None = no noise."""
+        return self.with_colours(x, style, noise, None, gain)[0]
+
+    def with_colours(self, x: Tensor, style: Tensor, noise: Tensor | None, colours: Tensor | None,
+                     gain: float = 1.0) -> tuple[Tensor, Tensor | None]:
+        """The same, and its channels mixed by colours [N, K, out] to [N, K, H·up, W·up]; None = not."""
         if noise is not None:
             noise = noise * self.noise_strength
-        x = modulated_conv2d(x, self.weight, style, noise=noise, up=self.up, padding=1, resample_filter=self.resample_filter,
-                             flip_weight=self.up == 1)
-        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, self.bias, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
+        shape = Shape(self.up, self.resample_filter, self.activation, self.act_gain * gain,
+                      None if self.conv_clamp is None else self.conv_clamp * gain)
+        if is_frozen(self.weight, self.bias) and is_plain_call(x, style, noise, colours, self.weight) and is_known(self.weight, shape):
+            conv = self._kept.get(self.weight, lambda weight: FrozenConv(weight, self.up > 1))
+            return modulated_layer(x, style, noise, colours, self.weight, self.bias, shape, conv)
+        return plain_layer(x, style, noise, colours, self.weight, self.bias, shape)
 
 
 class ToRGBLayer(nn.Module):
@@ -61,9 +71,17 @@ class ToRGBLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1 / math.sqrt(in_channels)
 
+    def colours(self, style: Tensor) -> Tensor:
+        """[N, out, in]: the weights, modulated."""
+        return self.weight[:, :, 0, 0] * (style * self.weight_gain)[:, None]
+
+    def finish(self, picture: Tensor) -> Tensor:
+        """Bias and clamp, for a picture [N, out, H, W] of mixed channels; float32 at least."""
+        picture = picture if picture.dtype == torch.float64 else picture.float()
+        return bias_act(picture, self.bias, clamp=self.conv_clamp)
+
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        x = modulated_conv2d(x, self.weight, style * self.weight_gain, demodulate=False)
-        return bias_act(x, self.bias, clamp=self.conv_clamp)
+        return self.finish(mix_channels(x, self.colours(style).to(x.dtype)))
 
 
 class SynthesisBlock(nn.Module):
@@ -77,6 +95,7 @@ class SynthesisBlock(nn.Module):
         layer_kwargs = dict(use_noise=config.use_noise, activation=config.activation, resample_filter=config.resample_filter,
                             conv_clamp=config.conv_clamp)
         self.register_buffer("resample_filter", setup_filter(list(config.resample_filter)))
+        self._kept = Kept()
         if first:
             self.const = nn.Parameter(torch.randn(channels, 4, 4))
         else:
@@ -99,20 +118,29 @@ class SynthesisBlock(nn.Module):
         if x is None:
             style = styles["conv1"]
             x = self.const.to(style.dtype).expand(style.shape[0], -1, -1, -1).contiguous(memory_format=best_memory_format(style))
-            x = self.conv1(x, style, noise["conv1"])
         elif self.architecture == "resnet":
             y = self.skip(x, gain=math.sqrt(0.5))
             x = self.conv0(x, styles["conv0"], noise["conv0"])
             x = y + self.conv1(x, styles["conv1"], noise["conv1"], gain=math.sqrt(0.5))
+            return x, self.torgb(x, styles["torgb"]) if hasattr(self, "torgb") else None
         else:
             x = self.conv0(x, styles["conv0"], noise["conv0"])
-            x = self.conv1(x, styles["conv1"], noise["conv1"])
+        colours = self.torgb.colours(styles["torgb"]) if hasattr(self, "torgb") else None
+        x, picture = self.conv1.with_colours(x, styles["conv1"], noise["conv1"], colours)
         if img is not None:
-            img = upsample2d(img, self.resample_filter)
-        if hasattr(self, "torgb"):
-            rgb = self.torgb(x, styles["torgb"]).float() if x.dtype != torch.float64 else self.torgb(x, styles["torgb"])
-            img = rgb if img is None else img + rgb
+            img = self._upsampled(img)
+        if picture is not None:
+            picture = self.torgb.finish(picture)
+            img = picture if img is None else img + picture
         return x, img
+
+    def _upsampled(self, img: Tensor) -> Tensor:
+        size = img.shape[-1]
+        if size <= LARGEST_MATRIX and is_plain_call(img):  # two small matrix products
+            matrices = self._kept.get(self.resample_filter, lambda f: upsampling_matrices(f.to(img.dtype), size), img.dtype)
+            if matrices is not None:
+                return matrices[0] @ img @ matrices[1]
+        return upsample2d(img.contiguous(memory_format=best_memory_format(img)), self.resample_filter)
 
 
 class SynthesisNetwork(nn.Module):
