@@ -31,7 +31,7 @@ from stylegan_core.training.loop import step_seed
 from stylegan_core.training.snapshot import save_samples
 
 LEVELS = 4                # pictures are compared at R, R/2, R/4, R/8
-MAPPING_LR_FACTOR = 0.25  # of the synthesis network's rate, in units of the effective weights
+MAPPING_LR_FACTOR = 1.0   # of the synthesis network's rate, in units of the effective weights
 W_AVG_SAMPLES = 10_000
 
 
