@@ -53,11 +53,10 @@ class Terminal:
         self._print(f"error: {text}", "red")
 
     def data(self, text: str) -> None:
-        """A line of results to stdout, escaped when stdout is a terminal."""
-        print(
-            display(text, max_length=10_000) if sys.stdout.isatty() else text.encode("utf-8", "backslashreplace").decode(),
-            flush=True,
-        )
+        """Lines of results to stdout, each escaped when stdout is a terminal."""
+        for line in text.splitlines():
+            safe = display(line, max_length=10_000) if sys.stdout.isatty() else line.encode("utf-8", "backslashreplace").decode()
+            print(safe, flush=True)
 
     def json(self, value: Any) -> None:
         """A JSON document to stdout (ASCII, so it is harmless and valid everywhere)."""

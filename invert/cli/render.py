@@ -48,6 +48,7 @@ def render(
     """
     from invert.inputs import check_outputs, collect_inputs, is_inversion_file, stem_of
     from stylegan_core.errors import UsageError
+    from stylegan_core.files import display
 
     terminal = Terminal(quiet=quiet)
     paths = collect_inputs(inversions, wanted=is_inversion_file).paths
@@ -62,7 +63,7 @@ def render(
         check_outputs([(paste, targets)])
     if dry_run:
         for path, target in zip(paths, targets):
-            terminal.data(f"{path} → {target}")
+            terminal.data(f"{display(path)} → {display(target)}")
         return
     records = _render_all(paths, targets, model, device, paste, terminal, with_metadata=not no_metadata)
     if not is_file:
