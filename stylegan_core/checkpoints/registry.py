@@ -44,7 +44,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, network: str | None = None)
 def load_generator(
     name_or_path: str | os.PathLike[str], *, network: str | None = None, progress: Progress | None = None
 ) -> Any:
-    """A generator in eval mode, fp32, on the CPU, with its provenance as attribute `provenance`.
+    """A generator in eval mode, fp32, on the CPU, weights frozen, with its provenance as attribute `provenance`.
 
     name_or_path: a file of any dialect, a name of the catalogue or an https address (downloaded once). network: 'G_ema'
     or 'G'; None = G_ema, else G. progress: called with (bytes so far, bytes in all or None) while a download runs.
@@ -61,7 +61,7 @@ def load_network(path: str | os.PathLike[str], network: str | None = None) -> An
     """One network of a file, of whatever kind, with its provenance as attribute `provenance`."""
     module, checkpoint = _read(path, network)
     object.__setattr__(module, "provenance", checkpoint.provenance)  # past nn.Module, which keeps tensors and modules
-    return module
+    return module.requires_grad_(False)
 
 
 def networks_in(path: str | os.PathLike[str]) -> tuple[str, ...]:
