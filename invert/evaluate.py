@@ -56,7 +56,8 @@ def evaluate_methods(generator: Any, *, spaces: Sequence[str] = ("z", "w", "w+",
         targets, truth = own_samples(generator, count) if subject == "samples" else held_out_portraits(generator, count)
         for preset in presets:
             for space in spaces:
-                rows.append(evaluate_method(generator, targets, truth, subject, space, preset, steps=steps, perceptual=perceptual, judge=judge))
+                rows.append(evaluate_method(generator, targets, truth, subject, space, preset, steps=steps, perceptual=perceptual,
+                                            judge=judge))
                 if callback is not None:
                     callback(rows[-1], len(rows), total)
     return rows
@@ -111,7 +112,8 @@ def table(rows: Sequence[MethodRow]) -> str:
     head = ["pictures", "space", "preset", "N", "PSNR", "min", "without found noise", "w error", "w found", "judge", "s / picture"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = [row.subject, row.space, row.preset, str(row.count), f"{row.psnr:.1f}", f"{row.psnr_min:.1f}", f"{row.psnr_without_noise:.1f}",
+        cells = [row.subject, row.space, row.preset, str(row.count),
+                 f"{row.psnr:.1f}", f"{row.psnr_min:.1f}", f"{row.psnr_without_noise:.1f}",
                  "" if row.w_error is None else f"{row.w_error:.3f}", "" if row.w_found is None else f"{100 * row.w_found:.0f} %",
                  "" if row.distance is None else f"{row.distance:.3f}", f"{row.seconds:.1f}"]
         lines.append("| " + " | ".join(cells) + " |")

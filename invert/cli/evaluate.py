@@ -28,7 +28,7 @@ def methods(
     model: options.Model = options.DEFAULT_MODEL,
     spaces: Annotated[str, typer.Option("--spaces", metavar="LIST", help="Of z, w, w+, s.")] = "w,w+",
     presets: Annotated[str, typer.Option("--presets", metavar="LIST", help="Names of presets.")] = "fast",
-    subjects: Annotated[str, typer.Option("--pictures", metavar="LIST", help="Of samples (the model's own), portraits.")] = "samples,portraits",
+    subjects: Annotated[str, typer.Option("--pictures", metavar="LIST", help="Of samples, portraits.")] = "samples,portraits",
     count: Annotated[int, typer.Option("--count", metavar="N", help="Pictures of each kind.")] = 32,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Of every projection. (default: the preset's)")] = None,
     judge: Annotated[str | None, typer.Option("--judge", metavar="NAME|FILE", help="A network that no objective uses.")] = None,

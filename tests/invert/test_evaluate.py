@@ -42,8 +42,9 @@ def test_a_table_has_a_row_per_method_and_more_steps_do_better() -> None:
         def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             return (a - b).square().mean(dim=[1, 2, 3])
 
-    few = evaluate_methods(generator, spaces=("w",), presets=("fast",), subjects=("samples",), count=1, steps=1, perceptual="none", judge=Pixels())
-    many = evaluate_methods(generator, spaces=("w",), presets=("fast",), subjects=("samples",), count=1, steps=60, perceptual="none", judge=Pixels())
+    method = dict(spaces=("w",), presets=("fast",), subjects=("samples",), count=1, perceptual="none")
+    few = evaluate_methods(generator, steps=1, judge=Pixels(), **method)
+    many = evaluate_methods(generator, steps=60, judge=Pixels(), **method)
     assert many[0].psnr > few[0].psnr and many[0].w_error is not None and many[0].distance is not None
     assert many[0].distance < few[0].distance
     assert table(many).count("\n") == 2 and records(many)[0]["space"] == "w"
