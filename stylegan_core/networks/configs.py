@@ -92,7 +92,6 @@ class StyleGAN2DiscriminatorConfig:
     mapping_lr_multiplier: float = 0.01
     mbstd_group_size: int | None = 4    # images per group of the minibatch statistic; None = the whole batch
     mbstd_num_channels: int = 1            # 0 = no minibatch statistic
-    mbstd_interleaved: bool = True         # group members are N/group apart (official); rosinality groups alike
 
     def width(self, resolution: int) -> int:
         """Number of channels at this resolution."""
