@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import json
 from collections import OrderedDict
 
+from tests.parity.hostile import outcomes
 from tests.parity.rows import GOLDEN, Row
 from tests.test_parity import MODULES
 
 HEADER = """# Parity
 
-Printed by `python -m tests.parity > docs/parity.md`; `tests/test_parity.py` asserts every row. Fixtures were made by running the peers' own code
-on a CPU (`tests/golden`); a row is the largest difference over all values of all cases of a fixture, in fp32 eager.
+Printed by `python -m tests.parity > docs/parity.md`; `tests/test_parity.py` asserts every row. Fixtures were made by running the peers'
+own code on a CPU (`tests/golden`); a row is the largest difference over all values of all cases of a fixture, in fp32 eager.
 
 | fixture | peer | cases | values | largest error | tolerance | share of it used |
 |---|---|---|---|---|---|---|"""
@@ -38,22 +38,9 @@ def main() -> None:
         values = sum(row.values for row in rows)
         print(f"| {fixture} | {peer} | {len(rows)} | {values} | {error:.1e} | {tolerance} | {100 * ratio:.1f} % |")
     print(HOSTILE)
-    for entry in json.loads((GOLDEN / "adversarial" / "manifest.json").read_text())["files"]:
-        print(hostile_row(entry))
-
-
-def hostile_row(entry: dict[str, str]) -> str:
-    """| file | expected | loads, or the first words of the refusal |"""
-    from stylegan_core.checkpoints.registry import read_checkpoint
-    from stylegan_core.errors import InvertError
-
-    name = entry["file"]
-    path = GOLDEN / "adversarial" / name
-    try:
-        outcome = f"loads: {read_checkpoint(path).kind}"
-    except InvertError as error:
-        outcome = f"{type(error).__name__}: {str(error).replace(str(path), name)}"
-    return f"| {name} | {entry['expect']} | {outcome[:160].replace('|', '/')} |"
+    for each in outcomes():
+        words = each.reason.replace(str(GOLDEN / "adversarial") + "/", "").replace("|", "/")
+        print(f"| {each.file} | {each.expected} | {each.outcome}{': ' if words else ''}{words[:160]} |")
 
 
 if __name__ == "__main__":
