@@ -121,7 +121,8 @@ def test_projected_w_of_official_scripts_is_read(generator, tmp_path) -> None:
     np.savez(tmp_path / "projected_w.npz", w=ws.numpy())
     loaded = Inversion.load(tmp_path / "projected_w.npz")
     assert loaded.latent.space is LatentSpace.W_PLUS and torch.equal(loaded.latent.value, ws)
-    assert torch.equal(loaded.render(generator), generator.synthesis(ws))
+    with torch.no_grad():  # as render does: kernels differ in the last bit when they keep a graph
+        assert torch.equal(loaded.render(generator), generator.synthesis(ws))
 
 
 def test_hostile_npz_files_are_refused(tmp_path) -> None:
