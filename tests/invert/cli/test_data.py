@@ -87,3 +87,20 @@ def test_metrics_of_pairs(invert, tmp_path):
     table = invert("metrics", tmp_path / "a" / "x.png", tmp_path / "a" / "y.png").out
     assert "psnr" in table.splitlines()[0] and "y.png" in table
     assert invert("metrics", tmp_path / "a").code == 2 and invert("metrics", tmp_path / "a", tmp_path / "a" / "x.png").code == 2
+
+
+def test_metrics_of_a_generator(invert):
+    result = invert("metrics", "--model", "portraits64", "--count", 24, "--device", "cpu", "--json", "--quiet")
+    figures = json.loads(result.out)
+    assert result.code == 0 and figures["judge"] == "portraits-judge" and figures["count"] == 24
+    assert figures["metrics"]["frechet"]["samples"] > 0 and set(figures["attributes"]["smile"]) == {"samples", "floor"}
+    assert "worst pairs" in invert("metrics", "--count", 24, "--device", "cpu").out
+
+
+def test_evaluate_methods(invert, tmp_path):
+    words = ("evaluate", "methods", "--count", 1, "--steps", 2, "--spaces", "w", "--presets", "stylegan2", "--device", "cpu")
+    result = invert(*words, "--csv", tmp_path / "m.csv", "--judge", "portraits-judge")
+    assert result.code == 0, result.err
+    assert result.out.count("\n") == 4 and "| samples | w | stylegan2 | 1 |" in result.out
+    assert len((tmp_path / "m.csv").read_text().splitlines()) == 3
+    assert invert("evaluate", "methods", "--pictures", "cats").code == 2 and invert("evaluate", "methods", "--count", 0).code == 2
