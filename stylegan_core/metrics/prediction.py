@@ -30,10 +30,13 @@ def batches(images_u8: np.ndarray, batch: int) -> list[np.ndarray]:
     return [images_u8[first : first + batch] for first in range(0, len(images_u8), batch)]
 
 
-def measure_features(features: Features, held_out: LabelledImages, pairs: LabelledImages) -> dict[str, Any]:
+def measure_features(
+    features: Features, held_out: LabelledImages, pairs: LabelledImages, *, ranked: int = RANKED_PICTURES
+) -> dict[str, Any]:
     """JSON-ready figures: 'attributes' by name, 'rank_correlation' by distortion with its mean, 'identity'.
 
-    held_out: portraits that were not trained on. pairs: two sittings of each person, side by side.
+    held_out: portraits that were not trained on. pairs: two sittings of each person, side by side. ranked: how many of
+    the held-out portraits climb the ladders of distortions.
     """
     logits = in_batches(features.logits, held_out.images_u8)
     predicted = features.network.squashed(logits).double().numpy()
@@ -42,8 +45,8 @@ def measure_features(features: Features, held_out: LabelledImages, pairs: Labell
         truth = held_out.attributes[:, ATTRIBUTES.index(name)]
         measure = binary_figures if name in features.binary_names else continuous_figures
         figures[name] = measure(predicted[:, index], truth)
-    step = max(1, len(held_out) // RANKED_PICTURES)
-    pictures = torch.from_numpy(held_out.images_u8[::step][:RANKED_PICTURES]).float() / 127.5 - 1
+    step = max(1, len(held_out) // ranked)
+    pictures = torch.from_numpy(held_out.images_u8[::step][:ranked]).float() / 127.5 - 1
     return {
         "attributes": figures,
         "rank_correlation": rank_correlation(features.distance, pictures),
