@@ -191,8 +191,7 @@ class SynthesisNetwork(nn.Module):
 
         rng: where random noise comes from, one generator or one per image (drawn on its device, then moved); None = torch's own.
         """
-        if noise_mode not in NOISE_MODES:
-            raise LatentError(f"noise_mode {noise_mode!r}: one of {', '.join(NOISE_MODES)} is allowed")
+        maps = self.noise_maps(styles, noise_mode, noise, rng)
         width = sum(self.style_dims.values())
         if styles.ndim != 2 or styles.shape[1] != width:
             raise LatentError(f"styles have the shape {tuple(styles.shape)}; this generator takes [N, {width}]")
@@ -202,7 +201,7 @@ class SynthesisNetwork(nn.Module):
         for name, block in self.blocks():
             parts = [part for part, _ in block.modulated_layers()]
             block_styles = {part: by_layer[f"{name}.{part}"] for part in parts}
-            block_noise = {part: self._noise_of(f"{name}.{part}", styles, noise_mode, noise, rng) for part in parts}
+            block_noise = {part: maps.get(f"{name}.{part}.noise_const") for part in parts}
             x, img = block(x, img, block_styles, block_noise)
         assert img is not None
         return img
@@ -212,15 +211,20 @@ class SynthesisNetwork(nn.Module):
         """force_fp32 is accepted because official scripts pass it; the networks run in the dtype of their weights."""
         return self.render(self.affine(ws), noise_mode=noise_mode, noise=noise, rng=rng)
 
-    def _noise_of(self, layer: str, styles: Tensor, noise_mode: str, noise: Mapping[str, Tensor] | None, rng: RNG) -> Tensor | None:
-        name = f"{layer}.noise_const"
-        if name not in self.noise_shapes or noise_mode == "none":
-            return None
-        if noise is not None and name in noise:
-            return noise[name].to(styles)
-        if noise_mode == "const":
-            return self.get_buffer(name).to(styles.dtype)[None, None]
-        return random_normal((styles.shape[0], 1, *self.noise_shapes[name]), rng).to(styles)
+    def noise_maps(self, styles: Tensor, noise_mode: str = "const", noise: Mapping[str, Tensor] | None = None,
+                   rng: RNG = None) -> dict[str, Tensor]:
+        """Buffer name → [N or 1, 1, H, W], as `render` uses them, with the dtype and device of styles [N, …]; none: {}."""
+        if noise_mode not in NOISE_MODES:
+            raise LatentError(f"noise_mode {noise_mode!r}: one of {', '.join(NOISE_MODES)} is allowed")
+        maps = {}
+        for name, size in self.noise_shapes.items() if noise_mode != "none" else ():
+            if noise is not None and name in noise:
+                maps[name] = noise[name].to(styles)
+            elif noise_mode == "const":
+                maps[name] = self.get_buffer(name).to(styles.dtype)[None, None]
+            else:
+                maps[name] = random_normal((styles.shape[0], 1, *size), rng).to(styles)
+        return maps
 
 
 def random_normal(shape: Sequence[int], rng: RNG) -> Tensor:

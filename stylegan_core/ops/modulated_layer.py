@@ -20,7 +20,7 @@ from stylegan_core.ops.modulated_conv2d import DEMODULATION_EPS, modulated_conv2
 CHUNK = 1 << 20  # numbers of a picture or a few that go through together
 BLOCK = 1 << 18  # numbers that elementwise steps treat together
 SLOPES = {"lrelu": 0.2, "relu": 0.0, "linear": 1.0}
-SMALLEST_STYLE = 1e-20  # a style nearer to 0 is moved here, which changes no picture and keeps the gradient exact
+SMALLEST_STYLE = 1e-20  # for gradients, a style nearer to 0 is moved here, which keeps them exact
 
 
 class Shape(NamedTuple):
@@ -81,10 +81,11 @@ class _ModulatedLayer(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, styles: Tensor, noise: Tensor | None, colours: Tensor | None, weight: Tensor, bias: Tensor,
                 shape: Shape, conv: FrozenConv) -> tuple[Tensor, Tensor | None]:
         pixels = x.permute(0, 2, 3, 1).contiguous()
-        y, picture = _forward(pixels, styles, noise, colours, bias, shape, conv)
+        norms = (styles.square() @ conv.power.t() + DEMODULATION_EPS).rsqrt() * shape.gain  # gain / ‖w·s‖ (SG2 Eq. 3)
+        y, picture = _forward(pixels, styles, norms, noise, colours, bias, shape, conv)
         y = y.permute(0, 3, 1, 2)
         ctx.shape, ctx.conv = shape, conv
-        ctx.save_for_backward(x, styles, noise, colours, weight, bias, y)
+        ctx.save_for_backward(x, styles, noise, colours, weight, bias, y, norms)
         ctx.set_materialize_grads(False)
         return y, None if picture is None else picture.unflatten(2, y.shape[2:])
 
@@ -92,24 +93,23 @@ class _ModulatedLayer(torch.autograd.Function):
     def backward(ctx: Any, of_y: Tensor | None, of_picture: Tensor | None) -> Any:
         if of_y is None and of_picture is None:
             return (None,) * 8
-        *inputs, weight, bias, y = ctx.saved_tensors
+        *inputs, weight, bias, y, norms = ctx.saved_tensors
         needed = list(ctx.needs_input_grad[:4])
         if torch.is_grad_enabled():  # to be differentiated again
-            outputs = plain_layer(*inputs, weight, bias, ctx.shape)
+            outputs = plain_layer(inputs[0], inputs[1], inputs[2], inputs[3], weight, bias, ctx.shape)
             used = [(output, gradient) for output, gradient in zip(outputs, (of_y, of_picture)) if gradient is not None]
             wanted = [value for value, is_needed in zip(inputs, needed) if is_needed]
             found = iter(torch.autograd.grad([output for output, _ in used], wanted, [gradient for _, gradient in used],
                                              create_graph=True, allow_unused=True))
             return (*(next(found) if is_needed else None for is_needed in needed), None, None, None, None)
-        step = _Backward(inputs[1], inputs[2], inputs[3], bias, ctx.shape, ctx.conv)
+        step = _Backward(*inputs[1:], norms, bias, ctx.shape, ctx.conv)
         pixels, outputs = (value.permute(0, 2, 3, 1).contiguous() for value in (inputs[0], y))
         return (*step.run(of_y, of_picture, pixels, outputs, needed), None, None, None, None)
 
 
-def _forward(x: Tensor, styles: Tensor, noise: Tensor | None, colours: Tensor | None, bias: Tensor, shape: Shape,
+def _forward(x: Tensor, styles: Tensor, norms: Tensor, noise: Tensor | None, colours: Tensor | None, bias: Tensor, shape: Shape,
              conv: FrozenConv) -> tuple[Tensor, Tensor | None]:
     """Pictures are [N, H, W, C] from here on; the mixture of the channels is [N, K, H·W]."""
-    styles, norms = _scales(styles, conv, shape.gain)
     blur = shape.blur(conv.out_channels, x.dtype)
     batch, height, width = x.shape[0], x.shape[1] * shape.up, x.shape[2] * shape.up
     bias = bias * shape.gain
@@ -134,9 +134,10 @@ def _forward(x: Tensor, styles: Tensor, noise: Tensor | None, colours: Tensor | 
 class _Backward:
     """The gradient of one call: what it needs of the inputs, and what it adds up over pixels."""
 
-    def __init__(self, styles: Tensor, noise: Tensor | None, colours: Tensor | None, bias: Tensor, shape: Shape, conv: FrozenConv):
-        self.styles, self.norms = _scales(styles, conv, shape.gain)
-        self.noise, self.colours, self.bias, self.shape, self.conv = noise, colours, bias, shape, conv
+    def __init__(self, styles: Tensor, noise: Tensor | None, colours: Tensor | None, norms: Tensor, bias: Tensor, shape: Shape,
+                 conv: FrozenConv):
+        self.styles = torch.where(styles.abs() < SMALLEST_STYLE, SMALLEST_STYLE, styles)  # they will divide
+        self.norms, self.noise, self.colours, self.bias, self.shape, self.conv = norms, noise, colours, bias, shape, conv
         self.by_output = torch.zeros_like(self.norms)                        # Σ gradient · y, over pixels
         rows = 1 if noise is None else 2
         self.totals = self.norms.new_zeros(len(styles), rows, conv.out_channels)  # Σ g', and Σ g' · noise
@@ -215,12 +216,6 @@ class _Backward:
             return None
         of_noise = (self.of_noise * self.shape.gain).view(-1, 1, height, width)
         return of_noise.sum(dim=0, keepdim=True) if len(self.noise) == 1 else of_noise
-
-
-def _scales(styles: Tensor, conv: FrozenConv, gain: float) -> tuple[Tensor, Tensor]:
-    """(styles without zeros, gain / ‖w·s‖ (SG2 Eq. 3))."""
-    styles = torch.where(styles.abs() < SMALLEST_STYLE, SMALLEST_STYLE, styles)
-    return styles, (styles.square() @ conv.power.t() + DEMODULATION_EPS).rsqrt() * gain
 
 
 def _images_per_chunk(numbers: int) -> int:
