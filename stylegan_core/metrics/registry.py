@@ -54,8 +54,8 @@ def frechet(samples: Observed, data: Observed) -> float:
 
 
 def kernel(samples: Observed, data: Observed) -> float:
-    """Kernel distance of the pooled vectors, times 1000 as is usual."""
-    return 1000 * kernel_distance(samples.pooled, data.pooled)[0]
+    """Kernel distance of the pooled vectors; it has no bias, so the floor may lie slightly below 0."""
+    return kernel_distance(samples.pooled, data.pooled)[0]
 
 
 def coverage(samples: Observed, data: Observed) -> float:
@@ -75,7 +75,7 @@ METRICS: Mapping[str, Metric] = {
         Metric("ssim", PICTURES, ssim, True, "structural similarity"),
         Metric("ms_ssim", PICTURES, ms_ssim, True, "multi-scale structural similarity (three scales below 176 px)"),
         Metric("frechet", SETS, frechet, False, "Fréchet distance in the judge's features"),
-        Metric("kernel", SETS, kernel, False, "kernel distance in the judge's features, times 1000"),
+        Metric("kernel", SETS, kernel, False, "kernel distance in the judge's features"),
         Metric("coverage", SETS, coverage, False, "total variation of attribute marginals, the largest"),
         Metric("pair_coverage", SETS, pair_coverage, False, "total variation of pairs of attributes, the largest"),
     )
