@@ -111,7 +111,8 @@ def device_name(device: torch.device) -> str:
         return f"{device} ({torch.cuda.get_device_name(device)})"
     if device.type == "mps":
         return f"mps ({platform.processor() or platform.machine()})"
-    return f"cpu ({cpu_name()}, {torch.get_num_threads()} threads)"
+    threads = torch.get_num_threads()
+    return f"cpu ({cpu_name()}, {threads} thread{'s' if threads > 1 else ''})"
 
 
 def cpu_name() -> str:

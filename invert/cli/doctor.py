@@ -103,6 +103,7 @@ def _version_of(package: str) -> str | None:
 def _devices() -> dict[str, Any]:
     import torch
 
+    from stylegan_core.networks.acceleration import has_fast_bf16
     from stylegan_core.runtime import available_cpus, cpu_name, device_memory, main_memory, resolve_device
 
     memory = main_memory()
@@ -118,7 +119,7 @@ def _devices() -> dict[str, Any]:
     return {
         "devices": lines,
         "device": str(resolve_device("auto")),
-        "bf16": _has_fast_bf16(),
+        "bf16": has_fast_bf16(resolve_device("auto")),
         "threads": torch.get_num_threads(),
     }
 
@@ -155,15 +156,6 @@ def find_driver() -> bool:
     import ctypes.util
 
     return ctypes.util.find_library("cuda") is not None
-
-
-def _has_fast_bf16() -> bool:
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(capability()) if capability is not None else False
 
 
 def _speed(problems: list[str]) -> dict[str, Any] | None:
