@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -64,6 +67,20 @@ def test_train_generator(invert, tmp_path):
     child = invert("train", "generator", "-o", tmp_path / "child", "--data", "ink", "--resolution", 16, "--count", 8,
                    "--transfer", snapshot, "--kimg", "0.004", "--batch", 4, "--device", "cpu")  # fmt: skip
     assert child.code == 0, child.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_training_saves_before_it_stops(invert, tmp_path, number, code):
+    words = ["train", "generator", "-o", tmp_path / "run", "--resolution", 16, "--count", 16, "--batch", 4, "--device", "cpu"]
+    command = [sys.executable, "-m", "invert", *map(str, words), "--kimg", "1000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while "kimg" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == code and "Traceback" not in err and "stopped after a snapshot" in err
+    (snapshot,) = (tmp_path / "run").glob("snapshot-*.safetensors")
+    assert load_generator(snapshot).img_resolution == 16
 
 
 @pytest.mark.parametrize("wrong", [["--preset", "huge"], ["--data", "nowhere"], ["--batch", "0"], ["--precision", "int4"]])

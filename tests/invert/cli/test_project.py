@@ -47,7 +47,7 @@ def test_four_outputs_and_a_record(invert, model, photos, tmp_path):
     assert record["model"] == model and record["space"] == "w+" and record["steps"] == 3 and record["seed"] == 0
     assert record["perceptual"]["name"] == "none" and record["psnr"] > 5 and -1 <= record["ssim"] <= 1
     assert _pixels(out / "a.png").shape == (16, 16, 3) and _pixels(out / "a.compare.png").shape[1] >= 3 * 256
-    assert result.out == "" and "PSNR" in result.err
+    assert result.out == "" and "PSNR" in result.err and record["advice"]["text"] in result.err
     inversion = Inversion.load(out / "a.inversion.safetensors")
     assert inversion.geometry["source_size"] == [40, 32] and inversion.metadata["model_sha256"] == record["model_sha256"]
     with Image.open(out / "a.png") as picture:
