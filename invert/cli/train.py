@@ -94,6 +94,11 @@ def generator(
         float,
         typer.Option("--noise-delay-kimg", metavar="N", help="No noise inputs for this long.", rich_help_panel=LOSS),
     ] = 0,
+    anchor_weight: Annotated[
+        float,
+        typer.Option("--anchor-weight", metavar="X", help="Hold portraits to the numbers they are drawn from.", rich_help_panel=LOSS),
+    ] = 0,
+    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile; starts slower, runs faster.", rich_help_panel=RUN)] = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     threads: options.Threads = None,
@@ -105,7 +110,7 @@ def generator(
 
     \b
     Examples:
-      invert train generator -o runs/portraits64 --warm-start-kimg 150 --kimg 1000
+      invert train generator -o runs/portraits64 --warm-start-kimg 300 --anchor-weight 1 --kimg 200
       invert train generator -o runs/cats --data cats.zip --preset small --resolution 128 --gamma 1
       invert train generator -o runs/ink --data ink --transfer portraits64 --kimg 60
     """
@@ -119,8 +124,7 @@ def generator(
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
              "precision": precision, "snapshot_kimg": snapshot_kimg}  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    if noise_delay_kimg > 0:
-        given["noise_delay_kimg"] = noise_delay_kimg
+    given.update(noise_delay_kimg=noise_delay_kimg, anchor_weight=anchor_weight, compile=compile_)
     if warm_start_kimg > 0:
         given["generator_delay_kimg"] = WARM_START_DELAY_KIMG
     config = preset_config(preset, resolution=pictures.resolution, seed=seed, mirror=mirror, **given)
@@ -135,8 +139,9 @@ def generator(
 
     start_processes(place)
     stopper = Stopper()
+    features = features_of(pictures) if warm_start_kimg > 0 or anchor_weight > 0 else None
     if warm_start_kimg > 0:
-        networks = warm_networks(config, pictures, output, warm_start_kimg, stopper, terminal)
+        networks = warm_networks(config, pictures, output, warm_start_kimg, features, stopper, terminal)
     with stopper.listening(), terminal.progress("train", config.kimg) as bar:
 
         def callback(info: StepInfo) -> bool:
@@ -145,21 +150,30 @@ def generator(
             bar.update(seen, note=f"{seen:.1f} kimg, {losses}")
             return not stopper.exit_code
 
-        newest = train_generator(config, pictures, output, device=place, transfer=networks, callback=callback)
+        newest = train_generator(config, pictures, output, device=place, transfer=networks, features=features, callback=callback)
     terminal.say(f"newest snapshot: {newest}")
     if stopper.exit_code:
         terminal.say("stopped after a snapshot; start the same command again to go on")
         raise typer.Exit(stopper.exit_code)
 
 
-def warm_networks(config: Any, pictures: Any, output: Path, kimg: float, stopper: Stopper, terminal: Terminal) -> dict[str, Any]:
-    """{"G"} after the warm start, whose file is used again when the command is started again."""
-    from stylegan_core.checkpoints.registry import load_generator
+def features_of(pictures: Any) -> Any:
+    """The bundled features, by which a portrait is compared with the picture of its own z."""
     from stylegan_core.errors import UsageError
-    from stylegan_core.training.warm_start import warm_start
+    from stylegan_core.features import load_features
 
     if not hasattr(pictures, "normals"):
-        raise UsageError("--warm-start-kimg works with --data portraits or ink, whose pictures are drawn from known numbers")
+        raise UsageError("--warm-start-kimg and --anchor-weight work with --data portraits or ink, drawn from known numbers")
+    return load_features("portraits-features")
+
+
+def warm_networks(
+    config: Any, pictures: Any, output: Path, kimg: float, features: Any, stopper: Stopper, terminal: Terminal
+) -> dict[str, Any]:
+    """{"G"} after the warm start, whose file is used again when the command is started again."""
+    from stylegan_core.checkpoints.registry import load_generator
+    from stylegan_core.training.warm_start import warm_start
+
     path = output / "warm-start.safetensors"
     if not path.exists():
         with stopper.listening(), terminal.progress("warm start", kimg) as bar:
@@ -168,7 +182,8 @@ def warm_networks(config: Any, pictures: Any, output: Path, kimg: float, stopper
                 bar.update(info.step / info.num_steps * kimg, note=f"{info.psnr.mean():.2f} dB" if info.psnr is not None else "")
                 return not stopper.exit_code
 
-            warm_start(config.generator, pictures, output, kimg=kimg, seed=config.seed, callback=callback)
+            warm_start(config.generator, pictures, output, kimg=kimg, batch=config.batch, seed=config.seed, precision=config.precision,
+                       compile=config.compile, features=features, callback=callback)  # fmt: skip
         if stopper.exit_code:
             path.unlink(missing_ok=True)
             terminal.say("stopped during the warm start, which starts again from the beginning")

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from invert.projectors.advice import advise
 from invert.projectors.base import Candidates, Problem, Progress, best_rows, quality
 from invert.projectors.measures import load_measure
 from invert.projectors.optimise import Adam
@@ -25,6 +26,8 @@ from stylegan_core.losses.pixel import check_target
 from stylegan_core.noise import Noise
 from stylegan_core.progress import Callback
 from stylegan_core.provenance import version
+
+LEAST_SHOWN = 0.7  # share of the picture that a mask must leave for the closing advice
 
 
 class Options(Protocol):
@@ -232,7 +235,15 @@ def _inversion(
             "perceptual": {"name": problem.measure.name, "value": float(measured[i])},
             "psnr": float(psnr[i]),
             "psnr_noise_const": float(plain_psnr[i]),
+            "advice": _advice(problem, i, candidates.latent.space, float(psnr[i]), float(plain_psnr[i])),
         }
         for i in range(len(images))
     ]
     return replace(inversion, metadata=merged(facts))
+
+
+def _advice(problem: Problem, i: int, space: LatentSpace, psnr: float, plain_psnr: float) -> dict[str, Any] | None:
+    """What to say of image i; None where a mask hides so much that the picture cannot be compared with samples."""
+    if problem.mask is not None and float(problem.mask[i].mean()) < LEAST_SHOWN:
+        return None
+    return advise(problem.target[i : i + 1], problem.generator, space, psnr, plain_psnr).record()

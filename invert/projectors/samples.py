@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from invert.projectors.likeness import Gallery
 from stylegan_core.generator import Generator, place_of
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.losses.perceptual import shrink
@@ -36,6 +37,7 @@ class WSamples:
     w: Tensor
     _thumbnails: dict[bytes, Tensor] = field(default_factory=dict)
     _priors: dict[bool, WPrior] = field(default_factory=dict)
+    _galleries: dict[int, Gallery] = field(default_factory=dict)
     _kept: ClassVar[dict[tuple[str, str, int], WSamples]] = {}
     _most_kept: ClassVar[int] = 4
 
@@ -99,6 +101,17 @@ class WSamples:
                 parts.append(shrink(latent.render(self.generator, noise_mode="none"), THUMBNAIL_SIDE))
             self._thumbnails[key] = torch.cat(parts)
         return self._thumbnails[key][:count]
+
+    @property
+    def num_thumbnails(self) -> int:
+        """How many pictures over all classes are there already."""
+        return len(self._thumbnails[b""]) if b"" in self._thumbnails else 0
+
+    def gallery(self, count: int) -> Gallery:
+        """What pictures are compared with, from `count` thumbnails."""
+        if count not in self._galleries:
+            self._galleries[count] = Gallery.of(self.thumbnails(None, count))
+        return self._galleries[count]
 
     def _prior(self, *, is_p_space: bool) -> WPrior:
         if is_p_space not in self._priors:

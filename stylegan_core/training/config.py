@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,8 +33,10 @@ class TrainingConfig:
     ema_rampup: float | None = 0.05     # None = constant half-life
     generator_delay_kimg: float = 0.0      # the discriminator trains alone for this long, after a warm start of the generator
     noise_delay_kimg: float = 0.0          # no noise inputs for this long, so that detail is first drawn from w; then from strength 0
+    anchor_weight: float = 0.0             # of the distance from G(z_i) to picture i, for data drawn from known z; 0 = none
     mirror: bool = False                   # show every picture mirrored half of the time
     precision: str = "fp32"                # fp32, or bf16 = autocast where the machine has it
+    compile: bool = False                  # torch.compile for the passes that are differentiated once
     snapshot_kimg: float = 10.0            # a snapshot and a sheet of samples this often
 
     def validate(self) -> TrainingConfig:
@@ -51,6 +54,8 @@ class TrainingConfig:
                 raise UsageError(f"generator and discriminator differ in {name}")
         if self.generator.c_dim > 0:
             raise UsageError(f"this trainer does not read labels yet, so c_dim {self.generator.c_dim} cannot be trained; use c_dim 0")
+        if self.anchor_weight < 0:
+            raise UsageError(f"--anchor-weight {self.anchor_weight}: it is 0 or more")
         if not 0 <= self.mixing_prob <= 1 or self.kimg <= 0 or self.lr <= 0 or self.snapshot_kimg <= 0:
             raise UsageError("kimg, lr and snapshot_kimg are above 0, mixing_prob is from 0 to 1")
         return self
@@ -61,12 +66,26 @@ class TrainingConfig:
         return {**values, "generator": config_to_dict(self.generator), "discriminator": config_to_dict(self.discriminator)}
 
 
-# name: (channel_base, channel_max, w_dim, mapping_layers, batch, lr, r1_gamma)
-PRESETS: dict[str, tuple[int, int, int, int, int, float, float]] = {
-    "portraits64": (1024, 128, 128, 4, 16, 0.002, 0.1),   # the bundled model's, for two CPU cores
-    "small": (4096, 256, 256, 8, 32, 0.0025, 0.1),        # a GPU of any size
-    "config-e": (16384, 512, 512, 8, 32, 0.002, 10.0),    # SG2 Table 1, row E
-    "config-f": (32768, 512, 512, 8, 32, 0.002, 10.0),    # SG2 Table 1, row F
+@dataclass(frozen=True)
+class Preset:
+    """What a preset pins; `options` are fields of TrainingConfig."""
+
+    channel_base: int
+    channel_max: int
+    d_channel_base: int    # of the discriminator
+    w_dim: int
+    mapping_layers: int
+    options: Mapping[str, Any]
+
+
+PRESETS: Mapping[str, Preset] = {
+    # the bundled model's, for two CPU cores
+    "portraits64": Preset(2048, 192, 1024, 128, 8, {"batch": 16, "lr": 0.002, "r1_gamma": 0.1, "pl_every": 8, "mixing_prob": 0.5}),
+    # a GPU of any size
+    "small": Preset(4096, 256, 4096, 256, 8, {"batch": 32, "lr": 0.0025, "r1_gamma": 0.1}),
+    # SG2 Table 1, rows E and F
+    "config-e": Preset(16384, 512, 16384, 512, 8, {"batch": 32, "lr": 0.002, "r1_gamma": 10.0}),
+    "config-f": Preset(32768, 512, 32768, 512, 8, {"batch": 32, "lr": 0.002, "r1_gamma": 10.0}),
 }
 
 
@@ -74,8 +93,9 @@ def preset_config(name: str, *, resolution: int, img_channels: int = 3, c_dim: i
     """The TrainingConfig of a preset; options override its fields. Raises UsageError for an unknown name."""
     if name not in PRESETS:
         raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)} is allowed")
-    channel_base, channel_max, w_dim, mapping_layers, batch, lr, r1_gamma = PRESETS[name]
-    shared = dict(c_dim=c_dim, img_resolution=resolution, img_channels=img_channels, channel_base=channel_base, channel_max=channel_max)
-    generator = StyleGAN2Config(z_dim=w_dim, w_dim=w_dim, mapping_layers=mapping_layers, w_avg_beta=0.998, **shared)
-    discriminator = StyleGAN2DiscriminatorConfig(**shared)
-    return TrainingConfig(generator, discriminator, **{"batch": batch, "lr": lr, "r1_gamma": r1_gamma, **options}).validate()
+    preset = PRESETS[name]
+    shared = dict(c_dim=c_dim, img_resolution=resolution, img_channels=img_channels, channel_max=preset.channel_max)
+    generator = StyleGAN2Config(z_dim=preset.w_dim, w_dim=preset.w_dim, mapping_layers=preset.mapping_layers, w_avg_beta=0.998,
+                                channel_base=preset.channel_base, **shared)
+    discriminator = StyleGAN2DiscriminatorConfig(channel_base=preset.d_channel_base, **shared)
+    return TrainingConfig(generator, discriminator, **{**preset.options, **options}).validate()

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from stylegan_core.data.images import ImageData, batch_indices
 from stylegan_core.errors import TrainingError, UsageError
+from stylegan_core.features import Features
 from stylegan_core.files import write_json
 from stylegan_core.networks.build import build
 from stylegan_core.progress import StepInfo
+from stylegan_core.training.anchor import complete, paired_distance
 from stylegan_core.training.config import TrainingConfig
 from stylegan_core.training.distributed import any_stops, average, average_gradients, num_processes, rank
 from stylegan_core.training.ema import ema_beta, update_ema
@@ -40,6 +42,9 @@ class Run:
     discriminator: Any
     optimisers: dict[str, torch.optim.Optimizer]
     pl_mean: Tensor             # running mean of path lengths, []
+    render: Callable[..., Tensor]   # the generator's synthesis.render, compiled where that was asked for
+    judge: Callable[..., Tensor]    # the discriminator, likewise
+    distance: Callable[..., Tensor]  # of the anchor, likewise
     step: int = 0
 
     @property
@@ -53,11 +58,12 @@ class Run:
 
 def train_generator(config: TrainingConfig, data: ImageData, output: str | Path, *, device: str = "cpu",
                     transfer: Mapping[str, nn.Module] | None = None,  # {"G", "D"}: start from these weights; None = random
+                    features: Features | None = None,  # their distance is added to the anchor's; None = pixels alone
                     callback: Callable[[StepInfo], bool | None] | None = None) -> Path:
     """Trains until config.kimg, resuming from `output` when it holds a state; returns the newest snapshot's path.
 
-    A callback that returns False stops the run after a snapshot. Raises TrainingError when a loss is not finite, naming the
-    last good snapshot, and when `output` holds a run of another configuration.
+    With an anchor weight, data is a PairedData. A callback that returns False stops the run after a snapshot. Raises
+    TrainingError when a loss is not finite, naming the last good snapshot, and when `output` holds a run of another configuration.
     """
     output = Path(output)
     config = config.validate()
@@ -76,7 +82,7 @@ def train_generator(config: TrainingConfig, data: ImageData, output: str | Path,
 
     with log:
         while run.step < num_steps:
-            measured = train_step(run, config, data)
+            measured = train_step(run, config, data, features)
             run.step += 1
             seconds = before + time.monotonic() - start
             values = {name: value.float().mean().item() for name, value in measured.items()}
@@ -116,7 +122,10 @@ def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Mod
     average = copy.deepcopy(generator).eval().requires_grad_(False)
     pl_every = config.pl_every if config.pl_weight > 0 else 0
     optimisers = {"opt_G": lazy_adam(generator, config, pl_every), "opt_D": lazy_adam(discriminator, config, config.r1_every)}
-    return Run(generator, average, discriminator, optimisers, torch.zeros([], device=device))
+    quick = [generator.synthesis.render, discriminator, paired_distance]
+    if config.compile:
+        quick = [torch.compile(function, dynamic=False) for function in quick]
+    return Run(generator, average, discriminator, optimisers, torch.zeros([], device=device), *quick)
 
 
 def lazy_adam(network: nn.Module, config: TrainingConfig, every: int) -> torch.optim.Adam:
@@ -131,7 +140,7 @@ def lazy_constants(lr: float, beta2: float, every: int) -> tuple[float, float]:
     return lr * c, beta2**c
 
 
-def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, Tensor]:
+def train_step(run: Run, config: TrainingConfig, data: Any, features: Features | None = None) -> dict[str, Tensor]:
     """One step of both networks; returns losses and scores, one value per image."""
     device, batch = run.pl_mean.device, config.batch // num_processes()
     micro = min(config.micro_batch or batch, batch)
@@ -151,12 +160,22 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
     discriminator.requires_grad_(False)
     run.optimisers["opt_G"].zero_grad(set_to_none=True)
     fakes = []
-    for _ in range(0, batch, micro):
-        z = torch.randn([micro, generator.z_dim], generator=rng).to(device)
+    for first in range(0, batch, micro):
+        z = torch.randn([micro, generator.z_dim], generator=rng)
+        if config.anchor_weight > 0:
+            z = complete(torch.from_numpy(data.normals(indices[first : first + micro])).float(), generator.z_dim, rng)
+        anchor = None
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            ws = mixed_ws(generator, z, c, rng, config.mixing_prob, update_emas=True)
-            images = generator.synthesis(ws, noise_mode=noise_mode, rng=rng).float()
-        _append(measured, loss_G=generator_step(discriminator, images, c, scale=micro / batch, autocast=autocast))
+            ws = mixed_ws(generator, z.to(device), c, rng, config.mixing_prob, update_emas=True)
+            styles = generator.synthesis.affine(ws)
+            maps = generator.synthesis.noise_maps(styles.float(), noise_mode, rng=rng)
+            images = run.render(styles, noise_mode="const" if maps else "none", noise=maps).float()
+            if config.anchor_weight > 0:
+                is_single = (ws == ws[:, :1]).flatten(1).all(dim=1)  # mixed ones have no picture of their own
+                distance = run.distance(images, real[first : first + micro], features) * is_single
+                anchor = config.anchor_weight * distance
+                _append(measured, anchor=distance)
+        _append(measured, loss_G=generator_step(run.judge, images, c, anchor=anchor, scale=micro / batch, autocast=autocast))
         fakes.append(images.detach())
     if trains_generator:
         average_gradients(generator)
@@ -181,7 +200,7 @@ def train_step(run: Run, config: TrainingConfig, data: ImageData) -> dict[str, T
     run.optimisers["opt_D"].zero_grad(set_to_none=True)
     for index, first in enumerate(range(0, batch, micro)):
         loss, real_logits, fake_logits = discriminator_step(
-            discriminator, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast)
+            run.judge, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast)
         _append(measured, loss_D=loss, real_logits=real_logits, fake_logits=fake_logits)
     average_gradients(discriminator)
     run.optimisers["opt_D"].step()

@@ -5,6 +5,8 @@ Each function adds gradients of the batch mean to the parameters and returns wha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -34,13 +36,13 @@ def mixed_ws(generator: StyleGAN2Generator, z: Tensor, c: Tensor | None, rng: to
     return torch.where(keep[:, :, None], ws, other)
 
 
-def generator_step(discriminator: StyleGAN2Discriminator, images: Tensor, c: Tensor | None, *, scale: float = 1.0,
-                   autocast: bool = False) -> Tensor:
-    """Non-saturating loss of rendered images [N, C, H, W] that carry a graph: [N]."""
+def generator_step(discriminator: Callable[..., Tensor], images: Tensor, c: Tensor | None, *, anchor: Tensor | None = None,
+                   scale: float = 1.0, autocast: bool = False) -> Tensor:
+    """Non-saturating loss [N] of rendered images [N, C, H, W] that carry a graph; anchor: what is added to it, [N], None = nothing."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=autocast):
         logits = discriminator(images, c).float()
     loss = nonsaturating_generator(logits)
-    (loss.mean() * scale).backward()
+    ((loss if anchor is None else loss + anchor).mean() * scale).backward()
     return loss.detach()
 
 
@@ -53,7 +55,7 @@ def path_length_step(images: Tensor, ws: Tensor, noise: Tensor, pl_mean: Tensor,
     return lengths.detach(), mean
 
 
-def discriminator_step(discriminator: StyleGAN2Discriminator, real: Tensor, fake: Tensor, c: Tensor | None, *,
+def discriminator_step(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, c: Tensor | None, *,
                        fake_c: Tensor | None = None, scale: float = 1.0, autocast: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """(loss, real logits, fake logits), each [N]; fake images are detached. Two passes, so that no group mixes real and fake."""
     with torch.autocast(real.device.type, torch.bfloat16, enabled=autocast):

@@ -10,50 +10,35 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan_core.checkpoints.native import save_native
 from stylegan_core.data.images import batch_indices
+from stylegan_core.features import Features
 from stylegan_core.networks.build import build
 from stylegan_core.networks.configs import StyleGAN2Config
 from stylegan_core.progress import StepInfo
 from stylegan_core.provenance import version
+from stylegan_core.training.anchor import PairedData, complete, paired_distance
 from stylegan_core.training.distributed import average, average_gradients, num_processes, rank
 from stylegan_core.training.ema import update_ema
 from stylegan_core.training.loop import step_seed
 from stylegan_core.training.snapshot import save_samples
 
-LEVELS = 4                # pictures are compared at R, R/2, R/4, R/8
 MAPPING_LR_FACTOR = 1.0   # of the synthesis network's rate, in units of the effective weights
 W_AVG_SAMPLES = 10_000
 
 
-class PairedData(Protocol):
-    """Pictures and the standard normal numbers that they were drawn from."""
-
-    name: str
-    resolution: int
-
-    def __len__(self) -> int: ...
-
-    def images_u8(self, indices: Sequence[int]) -> np.ndarray:
-        """[n, C, R, R] uint8."""
-        ...
-
-    def normals(self, indices: Sequence[int]) -> np.ndarray:
-        """[n, D], D at most z_dim."""
-        ...
-
-
-def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *, kimg: float, batch: int = 32, lr: float = 0.004,
-               seed: int = 0, callback: Callable[[StepInfo], bool | None] | None = None) -> Path:
+def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *, kimg: float, batch: int = 16, lr: float = 0.004,
+               seed: int = 0, precision: str = "fp32", compile: bool = False,
+               features: Features | None = None,  # their distance is added; None = the pyramid alone
+               callback: Callable[[StepInfo], bool | None] | None = None) -> Path:
     """Trains G(z_i) = x_i for kimg thousand images and writes output/warm-start.safetensors; returns its path.
 
     A callback that returns False ends the regression early; what it has reached is written.
@@ -69,6 +54,10 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
     mapping_lr = lr * MAPPING_LR_FACTOR / config.mapping_lr_multiplier
     optimiser = torch.optim.Adam([{"params": generator.synthesis.parameters(), "lr": lr},
                                   {"params": generator.mapping.parameters(), "lr": mapping_lr}], betas=(0.9, 0.99))
+    render: Callable[..., Tensor] = generator.synthesis.render
+    distance = paired_distance
+    if compile:
+        render, distance = torch.compile(render, dynamic=False), torch.compile(distance, dynamic=False)
     rates = [group["lr"] for group in optimiser.param_groups]
     num_steps, share, start = math.ceil(kimg * 1000 / batch), batch // num_processes(), time.monotonic()
     with (output / f"warm-start.{rank()}.jsonl").open("w") as log:
@@ -79,13 +68,14 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
             indices = batch_indices(len(data), batch, step, seed)[rank() * share : (rank() + 1) * share]
             target = torch.from_numpy(data.images_u8(indices)).float() / 127.5 - 1
             z = complete(torch.from_numpy(data.normals(indices)).float(), config.z_dim, rng)
-            images = generator.synthesis(generator.mapping(z), noise_mode="none")
-            loss = pyramid_distance(images, target)
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                images = render(generator.synthesis.affine(generator.mapping(z)), noise_mode="none").float()
+                loss = distance(images, target, features)
             optimiser.zero_grad(set_to_none=True)
             loss.mean().backward()
             average_gradients(generator)
             optimiser.step()
-            update_ema(average_generator, generator, 0.998 if step > 1000 else 0.98)
+            update_ema(average_generator, generator, 0.999 if step > 2000 else 0.98)
             psnr = -10 * torch.log10(((images - target).square().mean(dim=[1, 2, 3]) / 4).detach())
             info = StepInfo(step + 1, num_steps, loss.detach(), {}, psnr, time.monotonic() - start)
             record = {"step": step + 1, "loss": loss.mean().item(), "psnr": psnr.mean().item(), "seconds": info.seconds}
@@ -93,27 +83,6 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
             if callback is not None and callback(info) is False:
                 break
     return _finish(average_generator, data.name, output, kimg=kimg, seconds=time.monotonic() - start)
-
-
-def complete(normals: Tensor, z_dim: int, rng: torch.Generator) -> Tensor:
-    """normals [N, D] → z [N, z_dim] on the sphere of radius √z_dim, where the mapping network normalises every z to.
-
-    The dimensions beyond D are random; where D numbers alone exceed the radius they are scaled back to 95 % of it.
-    """
-    rest = torch.randn([len(normals), z_dim - normals.shape[1]], generator=rng)
-    norm = normals.norm(dim=1, keepdim=True)
-    normals = normals * (0.95 * math.sqrt(z_dim) / norm).clamp(max=1)
-    room = (z_dim - normals.square().sum(dim=1, keepdim=True)).sqrt()
-    return torch.cat([normals, rest * room / rest.norm(dim=1, keepdim=True)], dim=1)
-
-
-def pyramid_distance(images: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference summed over LEVELS halvings: two [N, C, R, R] → [N]."""
-    loss = images.new_zeros(len(images))
-    for _ in range(LEVELS):
-        loss = loss + (images - target).abs().mean(dim=[1, 2, 3])
-        images, target = F.avg_pool2d(images, 2), F.avg_pool2d(target, 2)
-    return loss
 
 
 @torch.no_grad()

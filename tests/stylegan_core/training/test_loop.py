@@ -106,7 +106,7 @@ def test_transfer_starts_from_given_weights(tmp_path: Path) -> None:
     assert torch.allclose(weights["synthesis.b16.conv1.weight"], other["synthesis.b16.conv1.weight"], atol=1e-6)
 
 
-@pytest.mark.parametrize("change", [{"batch": 0}, {"micro_batch": 3}, {"precision": "fp8"}, {"kimg": 0}])
+@pytest.mark.parametrize("change", [{"batch": 0}, {"micro_batch": 3}, {"precision": "fp8"}, {"kimg": 0}, {"anchor_weight": -1}])
 def test_numbers_that_cannot_work_are_refused_before_the_first_step(change: dict) -> None:
     with pytest.raises(UsageError):
         replace(TINY, **change).validate()
@@ -114,7 +114,8 @@ def test_numbers_that_cannot_work_are_refused_before_the_first_step(change: dict
 
 def test_presets_build_valid_configurations() -> None:
     config = preset_config("portraits64", resolution=64)
-    assert [config.generator.width(r) for r in (4, 8, 16, 32, 64)] == [128, 128, 64, 32, 16]
+    assert [config.generator.width(r) for r in (4, 8, 16, 32, 64)] == [192, 192, 128, 64, 32]
+    assert [config.discriminator.width(r) for r in (4, 8, 16, 32, 64)] == [192, 128, 64, 32, 16]
     with pytest.raises(UsageError, match="config-e"):
         preset_config("config-z", resolution=64)
 

@@ -10,8 +10,11 @@ import torch
 
 from stylegan_core.checkpoints.registry import load_generator
 from stylegan_core.data.portraits import portrait_normals
-from stylegan_core.networks.configs import StyleGAN2Config
-from stylegan_core.training.warm_start import complete, pyramid_distance, warm_start
+from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig
+from stylegan_core.training.anchor import complete, pyramid_distance
+from stylegan_core.training.config import TrainingConfig
+from stylegan_core.training.loop import train_generator
+from stylegan_core.training.warm_start import warm_start
 
 
 class Gradients:
@@ -63,3 +66,13 @@ def test_pyramid_distance_is_per_image() -> None:
     target = images.clone()
     target[1] = 0.5
     assert torch.allclose(pyramid_distance(images, target), torch.tensor([0.0, 2.0, 0.0]))
+
+
+def test_an_anchor_brings_every_picture_nearer_to_its_own_z(tmp_path: Path) -> None:
+    sizes = dict(img_resolution=16, channel_base=128, channel_max=16)
+    config = TrainingConfig(
+        StyleGAN2Config(z_dim=8, w_dim=8, mapping_layers=2, **sizes), StyleGAN2DiscriminatorConfig(**sizes),
+        kimg=0.8, batch=8, lr=0.01, mixing_prob=0.5, snapshot_kimg=0.8, anchor_weight=20.0)  # fmt: skip
+    distances = []
+    train_generator(config, Gradients(), tmp_path, callback=lambda info: distances.append(float(info.parts["anchor"].mean())))
+    assert np.mean(distances[-10:]) < 0.7 * np.mean(distances[:10])

@@ -1,0 +1,117 @@
+"""What to say at the end of a projection: how the picture stands beside the model's own samples and, if poorly, why.
+
+Causes: 'not aligned', 'out of domain', 'another model', 'w+' (the space is too narrow); None = nothing to complain of.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invert.projectors.likeness import Gallery, Likeness
+from invert.projectors.samples import WSamples
+from stylegan_core.checkpoints.catalog import cards
+from stylegan_core.generator import Generator
+from stylegan_core.latent import LatentSpace
+
+NULL_COUNT = 200  # samples whose distance to the others says what is usual
+MOST_PICTURES, FEWEST_PICTURES = 2000, 64
+GALLERY_PIXELS = 1000 * 64**2  # rendered for the gallery: 1000 samples of 64 px, fewer of larger pictures
+ALIKE = 0.35  # structure from which a picture shows the model's subject, aligned as the model's samples are
+PLACED, STRANGENESS = 0.82, 10.0  # moved, a misplaced picture comes nearer than PLACED · exp(-style / STRANGENESS)
+PLACED_WELL, PLACED_GAIN = 0.46, 0.4  # as near as this, and nearer by this factor: misplaced, whatever its structure
+STRANGE_STYLE = 9.0  # colours that no sample has
+BETTER_MODEL = 0.6  # another model whose nearest sample is nearer by this factor
+POOR_PSNR = 26.0  # dB without found noise: below it a picture in Z or W is worth a wider space
+GOOD_PERCENTILE = 95.0
+
+
+@dataclass(frozen=True)
+class Advice:
+    """text: one line. cause: see above. percentile: share of own samples that lie nearer to the others than the picture does."""
+
+    text: str
+    cause: str | None
+    percentile: float
+
+    def record(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def advise(target: Tensor, generator: Generator, space: LatentSpace, psnr: float, psnr_without_noise: float) -> Advice:
+    """target: [1, C, H, W]. psnr: of the result; psnr_without_noise: with the model's own noise in place of the found maps."""
+    gallery = gallery_of(generator)
+    likeness = gallery.likeness(target)
+    own = gallery.own_distances(NULL_COUNT)
+    percentile = float((own < likeness.distance).float().mean() * 100)
+    cause, why = diagnosis(likeness)
+    if cause in ("out of domain", "another model"):
+        better = better_model(target, generator, likeness)
+        if better is not None:
+            cause, why = "another model", f"samples of {better} are nearer: try --model {better}"
+    if cause is None and space.depth <= LatentSpace.W.depth and psnr_without_noise < POOR_PSNR:
+        cause, why = "w+", f"the space {space.value} is too narrow for it: try --space w+"
+    standing = f"{psnr:.1f} dB; {percentile:.0f} % of the model's own samples have a nearer look-alike"
+    if cause is None:
+        verdict = "as near as samples are" if percentile <= GOOD_PERCENTILE else "a rare picture for this model"
+        return Advice(f"{standing}: {verdict}", None, percentile)
+    return Advice(f"{standing}. {why[0].upper()}{why[1:]}", cause, percentile)
+
+
+def diagnosis(likeness: Likeness) -> tuple[str | None, str]:
+    """(cause, why and what to try), from the picture alone. The bounds were set on planted cases of portraits64."""
+    moved = f"it is not aligned as the training pictures are: {placement_text(likeness)}"
+    if likeness.placed <= min(PLACED_WELL, PLACED_GAIN * likeness.distance):
+        return "not aligned", moved
+    if likeness.structure >= ALIKE:
+        if likeness.style >= STRANGE_STYLE:
+            return "another model", "the subject is right, its colours are none of this model's: try a model of this style"
+        return None, ""
+    if likeness.placed <= PLACED * math.exp(-likeness.style / STRANGENESS):
+        return "not aligned", moved
+    return "out of domain", "it is out of this model's domain, no sample is like it: try a model of this subject"
+
+
+def placement_text(likeness: Likeness) -> str:
+    """What to do to the picture, in words."""
+    scale, right, down, degrees = likeness.placement
+    words = []
+    if abs(scale - 1) >= 0.15:
+        words.append(f"crop to {scale:.0%} of the width" if scale < 1 else f"leave {scale:.1f} times as much around the subject")
+    if abs(degrees) >= 15:
+        words.append(f"turn it by {abs(degrees):.0f}°")
+    if max(abs(right), abs(down)) >= 0.15:
+        words.append("centre it")
+    return " and ".join(words) if words else "crop it as the samples are cropped (`invert generate` shows some)"
+
+
+def gallery_of(generator: Generator) -> Gallery:
+    """Samples of the generator as thumbnails: those that the start has rendered already, or fewer."""
+    samples = WSamples.of(generator)
+    affordable = max(FEWEST_PICTURES, min(MOST_PICTURES, GALLERY_PIXELS // generator.img_resolution**2))
+    return samples.gallery(min(MOST_PICTURES, max(samples.num_thumbnails, affordable)))
+
+
+def better_model(target: Tensor, generator: Generator, likeness: Likeness) -> str | None:
+    """The bundled model of this size whose samples are clearly nearer; None where there is none."""
+    from stylegan_core.checkpoints.registry import load_generator
+
+    own_hash = WSamples.of(generator).sha256
+    best, name = BETTER_MODEL * likeness.distance, None
+    for card in cards().values():
+        is_candidate = card.kind == "generator" and card.is_bundled and card.is_present()
+        if not is_candidate or card.facts.get("model_sha256") == own_hash:
+            continue
+        other = load_generator(card.name)
+        if other.img_shape != generator.img_shape or other.img_channels != generator.img_channels:
+            continue
+        distance = gallery_of(other).likeness(target).distance
+        if distance < best:
+            best, name = distance, card.name
+    return name

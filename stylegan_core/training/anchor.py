@@ -1,0 +1,63 @@
+"""Pictures with the z that they were drawn from, and how far a generator is from rendering each from its own.
+
+The distance starts a generator (see warm_start) and, weighted lightly, keeps it from forgetting while it trains adversarially.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan_core.features import Features
+
+LEVELS = 4  # pictures are compared at R, R/2, R/4, R/8
+
+
+class PairedData(Protocol):
+    """Pictures and the standard normal numbers that they were drawn from."""
+
+    name: str
+    resolution: int
+
+    def __len__(self) -> int: ...
+
+    def images_u8(self, indices: Sequence[int]) -> np.ndarray:
+        """[n, C, R, R] uint8."""
+        ...
+
+    def normals(self, indices: Sequence[int]) -> np.ndarray:
+        """[n, D], D at most z_dim."""
+        ...
+
+
+def complete(normals: Tensor, z_dim: int, rng: torch.Generator) -> Tensor:
+    """normals [N, D] → z [N, z_dim] on the sphere of radius √z_dim, where the mapping network normalises every z to.
+
+    The dimensions beyond D are random; where D numbers alone exceed the radius they are scaled back to 95 % of it.
+    """
+    rest = torch.randn([len(normals), z_dim - normals.shape[1]], generator=rng)
+    norm = normals.norm(dim=1, keepdim=True)
+    normals = normals * (0.95 * math.sqrt(z_dim) / norm).clamp(max=1)
+    room = (z_dim - normals.square().sum(dim=1, keepdim=True)).sqrt()
+    return torch.cat([normals, rest * room / rest.norm(dim=1, keepdim=True)], dim=1)
+
+
+def paired_distance(images: Tensor, target: Tensor, features: Features | None) -> Tensor:
+    """The pyramid's distance, and that of the features where they are given: two [N, C, R, R] → [N]."""
+    loss = pyramid_distance(images, target)
+    return loss if features is None else loss + features.distance(target, images).float()
+
+
+def pyramid_distance(images: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference summed over LEVELS halvings: two [N, C, R, R] → [N]."""
+    loss = images.new_zeros(len(images))
+    for _ in range(LEVELS):
+        loss = loss + (images - target).abs().mean(dim=[1, 2, 3])
+        images, target = F.avg_pool2d(images, 2), F.avg_pool2d(target, 2)
+    return loss
