@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -111,7 +112,7 @@ def bench(cases: Sequence[Case], variants: Sequence[str] = ("eager",), *, repeat
     for case in cases:
         generator = case.build(device)
         ws = case.ws(generator.num_ws, device)
-        renders: dict[str, Callable[[Tensor], Tensor]] = {GROUPED: lambda value, of=generator: render_grouped(of, value)}
+        renders: dict[str, Callable[[Tensor], Tensor]] = {GROUPED: partial(render_grouped, generator)}
         for name in variants:
             renders[name] = accelerate(generator, **VARIANTS[name]).synthesis
         for passes, work in enumerate(WORKS, start=1):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invert.jobs import default_batch
 from invert.projectors.project import PresetProjector, project_images
 from stylegan_core.images import to_u8
 from stylegan_core.metrics.reconstruction import psnr
@@ -48,7 +49,7 @@ def evaluate_methods(generator: Any, *, spaces: Sequence[str] = ("z", "w", "w+",
     """Every preset in every space on `count` pictures of every kind; the pictures are the same for all methods.
 
     judge: a network with `.distance(a, b)`, which no objective uses; None leaves the column empty. callback: called with each
-    row as it is ready, its number and how many there will be.
+    row as it is ready, its number and how many there will be. Pictures go through in batches, as `invert project` takes them.
     """
     rows: list[MethodRow] = []
     total = len(subjects) * len(presets) * len(spaces)
@@ -66,22 +67,22 @@ def evaluate_methods(generator: Any, *, spaces: Sequence[str] = ("z", "w", "w+",
 def evaluate_method(generator: Any, targets: Tensor, truth: Tensor | None, subject: str, space: str, preset: str, *,
                     steps: int | None = None, perceptual: str = "auto", judge: Any = None) -> MethodRow:
     """targets: [N, C, R, R]. truth: the w of each, [N, w_dim], or None."""
-    values, bare, errors, distances, seconds = [], [], [], [], 0.0
-    for index in range(len(targets)):
-        target, started = targets[index : index + 1], time.monotonic()
-        inversion = project_images(target, generator, PresetProjector(space=space, preset=preset, steps=steps, perceptual=perceptual))
-        seconds += time.monotonic() - started
+    projector = PresetProjector(space=space, preset=preset, steps=steps, perceptual=perceptual)
+    batch = default_batch(generator.img_resolution, targets.device.type)
+    values, bare, errors, distances = [], [], [], []
+    started = time.monotonic()
+    inversions = [project_images(part, generator, projector) for part in targets.split(batch)]
+    seconds = time.monotonic() - started
+    for part, inversion in zip(targets.split(batch), inversions):
         with torch.no_grad():
             recon = inversion.render(generator)
-            ws = inversion.latent.lower(generator, to="w+").value if space != "s" else None
-            values.append(_psnr(recon, target))
-            without = recon if ws is None else generator.synthesis(ws, noise_mode="const")
-            bare.append(_psnr(without, target))
-            if truth is not None and ws is not None:
-                w, true = ws.mean(dim=1)[0], truth[index]
-                errors.append(float((w - true).norm() / (true - generator.w_avg).norm()))
+            values += _psnr(recon, part)
+            bare += _psnr(inversion.latent.render(generator, noise_mode="const"), part)
             if judge is not None:
-                distances.append(float(judge.distance(recon.clamp(-1, 1), target.clamp(-1, 1))[0]))
+                distances += judge.distance(recon.clamp(-1, 1), part.clamp(-1, 1)).tolist()
+    if truth is not None and space != "s":
+        found = torch.cat([inversion.latent.lower(generator, to="w+").value.mean(dim=1) for inversion in inversions])
+        errors = ((found - truth).norm(dim=1) / (truth - generator.w_avg).norm(dim=1)).tolist()
     return MethodRow(
         subject, space, preset, len(targets), float(np.median(values)), min(values), float(np.median(bare)),
         float(np.median(errors)) if errors else None, float(np.mean(np.array(errors) < 0.1)) if errors else None,
@@ -125,5 +126,5 @@ def records(rows: Sequence[MethodRow]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def _psnr(images: Tensor, target: Tensor) -> float:
-    return float(psnr(to_u8(images), to_u8(target))[0])
+def _psnr(images: Tensor, target: Tensor) -> list[float]:
+    return psnr(to_u8(images), to_u8(target)).tolist()  # type: ignore[no-any-return]

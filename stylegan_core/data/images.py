@@ -15,6 +15,7 @@ from stylegan_core.errors import ImageError, UsageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+Indices = Sequence[int] | np.ndarray
 
 
 class ImageData(Protocol):
@@ -25,7 +26,7 @@ class ImageData(Protocol):
 
     def __len__(self) -> int: ...
 
-    def images_u8(self, indices: Sequence[int]) -> np.ndarray:
+    def images_u8(self, indices: Indices) -> np.ndarray:
         """[n, C, R, R] uint8."""
         ...
 
@@ -42,7 +43,7 @@ class RenderedImages:
     def __len__(self) -> int:
         return len(self._pictures)
 
-    def images_u8(self, indices: Sequence[int]) -> np.ndarray:
+    def images_u8(self, indices: Indices) -> np.ndarray:
         for i in indices:
             if not self._is_drawn[i]:
                 self._pictures[i] = self._draw(int(i)).transpose(2, 0, 1)
@@ -54,19 +55,24 @@ class PortraitImages(RenderedImages):
     """Procedural portraits 0 … count-1 of a seed, with the standard normal numbers that each was drawn from."""
 
     def __init__(self, count: int, resolution: int, seed: int, law: str, style: str):
-        from stylegan_core.data.portraits import portrait_normals, portrait_u8
+        from stylegan_core.data.portraits import portrait_normals, portrait_u8, twin_normals
 
         name = f"portraits(seed={seed}, count={count}, resolution={resolution}, law={law}, style={style})"
         super().__init__(name, lambda i: portrait_u8(seed, i, resolution, law=law, style=style)[0], count, resolution)
         self._normals_of = lambda i: portrait_normals(seed, i)
+        self._twin_of = lambda i, rng: twin_normals(seed, i, rng, law=law)
         self._normals: dict[int, np.ndarray] = {}
 
-    def normals(self, indices: Sequence[int]) -> np.ndarray:
+    def normals(self, indices: Indices) -> np.ndarray:
         """[n, 54] float32, see `portraits.portrait_normals`."""
         for i in indices:
             if i not in self._normals:
                 self._normals[i] = self._normals_of(int(i)).astype(np.float32)
         return np.stack([self._normals[i] for i in indices])
+
+    def twins(self, indices: Indices, rng: np.random.Generator) -> np.ndarray:
+        """[n, 54] float32, see `portraits.twin_normals`."""
+        return np.stack([self._twin_of(int(i), rng) for i in indices]).astype(np.float32)
 
 
 def portraits(count: int, resolution: int, *, seed: int = 0, law: str = "correlated", style: str = "colour") -> PortraitImages:
@@ -125,7 +131,7 @@ def _decode(name: str, content: bytes, channels: int, resolution: int | None) ->
 def batch_indices(count: int, batch: int, step: int, seed: int) -> np.ndarray:
     """The pictures of a step: consecutive pieces of a stream of shuffled epochs, a pure function of (seed, step)."""
     position = step * batch
-    chosen = []
+    chosen: list[int] = []
     while len(chosen) < batch:
         epoch, offset = divmod(position + len(chosen), count)
         order = np.random.default_rng(np.random.SeedSequence([seed, epoch])).permutation(count)

@@ -166,10 +166,33 @@ def portrait_normals(seed: int, index: int) -> np.ndarray:
 
     Independent and complete: whoever draws 54 standard normal numbers has drawn a portrait of the same law, save its detail.
     """
+    pose, normal, chance, background, traits = _draws_of(seed, index)
+    return _normals(pose, normal, chance, background, traits)
+
+
+def twin_normals(seed: int, index: int, rng: np.random.Generator, *, law: str = "correlated") -> np.ndarray:
+    """[54] float64: other numbers that draw the same picture as portrait `index`.
+
+    Drawn anew is what the picture cannot show: the shape of glasses that nobody wears, and by how much a chance was missed.
+    """
+    pose, normal, chance, background, traits = _draws_of(seed, index)
+    shares = _shares_of_worn(_uniform_of_normal(normal[0]), law)
+    is_worn = {name: u < p for name, u, p in zip(BINARY_ATTRIBUTES, chance, shares, strict=True)}
+    lowest = [0.0 if worn else p for worn, p in zip(is_worn.values(), shares)]
+    highest = [p if worn else 1.0 for worn, p in zip(is_worn.values(), shares)]
+    for k, trait in enumerate(IDENTITY_TRAITS):
+        if not is_worn.get(trait.split("_")[0], True):
+            traits[k] = rng.uniform(-1.0, 1.0)
+    return _normals(pose, normal, rng.uniform(lowest, highest), background, traits)
+
+
+def _draws_of(seed: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, np.ndarray]:
     person_stream, _ = np.random.SeedSequence([seed, index]).spawn(2)
     rng = np.random.default_rng(person_stream)
-    pose, normal, chance, background = _draw(rng)
-    traits = rng.uniform(-1.0, 1.0, len(IDENTITY_TRAITS))
+    return (*_draw(rng), rng.uniform(-1.0, 1.0, len(IDENTITY_TRAITS)))
+
+
+def _normals(pose: np.ndarray, normal: np.ndarray, chance: np.ndarray, background: float, traits: np.ndarray) -> np.ndarray:
     uniforms = np.concatenate([beta.cdf(pose, *POSE_LAW), chance, [(background + 1) / 2], (traits + 1) / 2])
     return np.concatenate([normal, ndtri(uniforms.clip(1e-6, 1 - 1e-6))])
 
@@ -189,14 +212,16 @@ def _draw_attributes(rng: np.random.Generator, law: str) -> dict[str, float]:
         length = -0.30 * age + 0.954 * length
         pose[3] = 0.75 * pose[3] + 0.25 * pose[2]
     age, length, colour, skin, light = (_uniform_of_normal(value) for value in (age, length, colour, skin, light))
-    glasses, bearded, hat = 0.30, 0.30, 0.22
-    if law == "correlated":
-        glasses, bearded = 0.30 + 0.22 * age, 0.30 + 0.16 * age
-    has_glasses, has_beard, has_hat = (float(u < p) for u, p in zip(chance, (glasses, bearded, hat), strict=True))
+    has_glasses, has_beard, has_hat = (float(u < p) for u, p in zip(chance, _shares_of_worn(age, law), strict=True))
     if law == "correlated" and has_beard:
         length = -1.0 + (length + 1.0) * 0.65  # nobody with a beard has hair longer than 0.3
     values = (*pose, age, has_glasses, has_beard, has_hat, length, colour, skin, light, background)
     return {name: float(value) for name, value in zip(ATTRIBUTES, values, strict=True)}
+
+
+def _shares_of_worn(age: float, law: str) -> tuple[float, float, float]:
+    """How likely glasses, beard and hat are at this age in [-1, 1]."""
+    return (0.30 + 0.22 * age, 0.30 + 0.16 * age, 0.22) if law == "correlated" else (0.30, 0.30, 0.22)
 
 
 def _uniform_of_normal(value: float) -> float:

@@ -151,7 +151,7 @@ class AttributeNetworkConfig:
 
 
 Config = StyleGAN2Config | StyleGAN2DiscriminatorConfig | AttributeNetworkConfig
-CONFIGS: dict[str, type] = {
+CONFIGS: dict[str, type[Config]] = {
     config.kind: config for config in (StyleGAN2Config, StyleGAN2DiscriminatorConfig, AttributeNetworkConfig)
 }
 

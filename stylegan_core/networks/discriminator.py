@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +36,13 @@ class MinibatchStdLayer(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """The layers of one resolution: fromrgb where the architecture has one, conv0, conv1 (downsamples), skip."""
 
+    resample_filter: Tensor
+
     def __init__(self, config: StyleGAN2DiscriminatorConfig, resolution: int):
         super().__init__()
         self.architecture = config.architecture
         channels, out_channels = config.width(resolution), config.width(resolution // 2)
-        kwargs = dict(activation=config.activation, resample_filter=config.resample_filter, conv_clamp=config.conv_clamp)
+        kwargs: dict[str, Any] = dict(activation=config.activation, resample_filter=config.resample_filter, conv_clamp=config.conv_clamp)
         self.register_buffer("resample_filter", setup_filter(list(config.resample_filter)))
         if resolution == config.img_resolution or config.architecture == "skip":
             self.fromrgb = Conv2dLayer(config.img_channels, channels, 1, **kwargs)

@@ -98,6 +98,8 @@ class FullyConnectedLayer(nn.Module):
 class Conv2dLayer(nn.Module):
     """Convolution with optional resampling, bias and activation: [N, in, H, W] → [N, out, H·up/down, W·up/down]."""
 
+    resample_filter: Tensor
+
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, *, bias: bool = True, activation: str = "linear",
                  up: int = 1, down: int = 1, resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: float | None = None):
         super().__init__()

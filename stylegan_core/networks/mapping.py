@@ -13,6 +13,7 @@ class MappingNetwork(nn.Module):
     """z: [N, z_dim], c: [N, c_dim] → ws: [N, num_ws, w_dim], or w: [N, w_dim] when num_ws is None."""
 
     w_avg: Tensor
+    fc0: FullyConnectedLayer
 
     def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_ws: int | None, *, num_layers: int = 8,
                  embed_features: int | None = None,   # None = w_dim

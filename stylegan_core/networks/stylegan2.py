@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,8 @@ RNG = torch.Generator | Sequence[torch.Generator] | None
 
 class SynthesisLayer(nn.Module):
     """Modulated 3×3 convolution, noise, bias, activation: x [N, in, H, W], style [N, in] → [N, out, H·up, W·up]."""
+
+    resample_filter: Tensor
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, *, up: int = 1, use_noise: bool = True,
                  activation: str = "lrelu", resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: float | None = None):
@@ -87,13 +90,15 @@ class ToRGBLayer(nn.Module):
 class SynthesisBlock(nn.Module):
     """The layers of one resolution: conv0 (upsamples; absent at 4 px), conv1, torgb where the architecture has one."""
 
+    resample_filter: Tensor
+
     def __init__(self, config: StyleGAN2Config, resolution: int):
         super().__init__()
         self.resolution, self.architecture = resolution, config.architecture
         channels, first = config.width(resolution), resolution == 4
         in_channels = 0 if first else config.width(resolution // 2)
-        layer_kwargs = dict(use_noise=config.use_noise, activation=config.activation, resample_filter=config.resample_filter,
-                            conv_clamp=config.conv_clamp)
+        layer_kwargs: dict[str, Any] = dict(use_noise=config.use_noise, activation=config.activation,
+                                            resample_filter=config.resample_filter, conv_clamp=config.conv_clamp)
         self.register_buffer("resample_filter", setup_filter(list(config.resample_filter)))
         self._kept = Kept()
         if first:
@@ -106,7 +111,7 @@ class SynthesisBlock(nn.Module):
         if not first and config.architecture == "resnet":
             self.skip = Conv2dLayer(in_channels, channels, 1, bias=False, up=2, resample_filter=config.resample_filter)
 
-    def modulated_layers(self) -> Iterator[tuple[str, nn.Module]]:
+    def modulated_layers(self) -> Iterator[tuple[str, SynthesisLayer | ToRGBLayer]]:
         """(name, layer) in execution order."""
         for name in ("conv0", "conv1", "torgb"):
             if hasattr(self, name):
@@ -149,6 +154,8 @@ class SynthesisNetwork(nn.Module):
     `style_dims` maps every modulated layer, in execution order, to the width of its style; `rows` to the row of ws that it reads;
     `noise_shapes` maps every noise buffer to its (H, W).
     """
+
+    b4: SynthesisBlock
 
     def __init__(self, config: StyleGAN2Config):
         super().__init__()

@@ -97,12 +97,13 @@ class _ModulatedLayer(torch.autograd.Function):
         needed = list(ctx.needs_input_grad[:4])
         if torch.is_grad_enabled():  # to be differentiated again
             outputs = plain_layer(inputs[0], inputs[1], inputs[2], inputs[3], weight, bias, ctx.shape)
-            used = [(output, gradient) for output, gradient in zip(outputs, (of_y, of_picture)) if gradient is not None]
+            used = [(output, gradient) for output, gradient in zip(outputs, (of_y, of_picture))
+                    if output is not None and gradient is not None]
             wanted = [value for value, is_needed in zip(inputs, needed) if is_needed]
             found = iter(torch.autograd.grad([output for output, _ in used], wanted, [gradient for _, gradient in used],
                                              create_graph=True, allow_unused=True))
             return (*(next(found) if is_needed else None for is_needed in needed), None, None, None, None)
-        step = _Backward(*inputs[1:], norms, bias, ctx.shape, ctx.conv)
+        step = _Backward(inputs[1], inputs[2], inputs[3], norms, bias, ctx.shape, ctx.conv)
         pixels, outputs = (value.permute(0, 2, 3, 1).contiguous() for value in (inputs[0], y))
         return (*step.run(of_y, of_picture, pixels, outputs, needed), None, None, None, None)
 
@@ -124,7 +125,7 @@ def _forward(x: Tensor, styles: Tensor, norms: Tensor, noise: Tensor | None, col
             z = _blurred(z, blur, blur.shape[2] // 2 - 1)
         if y is None:
             y = z if step >= batch else z.new_empty(batch, *z.shape[1:])
-        _finish(z.flatten(1, 2), y[part].flatten(1, 2), _of_images(noise, part), bias, shape.slope)
+        _finish(z.flatten(1, 2), y[part].flatten(1, 2), None if noise is None else _of_images(noise, part), bias, shape.slope)
         if picture is not None and colours is not None:
             torch.bmm(colours[part], y[part].flatten(1, 2).transpose(1, 2), out=picture[part])
     assert y is not None
@@ -222,8 +223,8 @@ def _images_per_chunk(numbers: int) -> int:
     return max(1, CHUNK // numbers)
 
 
-def _of_images(maps: Tensor | None, images: slice) -> Tensor | None:
-    return maps if maps is None or len(maps) == 1 else maps[images]
+def _of_images(maps: Tensor, images: slice) -> Tensor:
+    return maps if len(maps) == 1 else maps[images]
 
 
 def _blurred(x: Tensor, blur: Tensor, padding: int) -> Tensor:

@@ -6,7 +6,6 @@ The distance starts a generator (see warm_start) and, weighted lightly, keeps it
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan_core.data.images import Indices
 from stylegan_core.features import Features
 
 LEVELS = 4  # pictures are compared at R, R/2, R/4, R/8
+TWIN_WEIGHT = 0.5  # of twin_distance beside the distance of pictures
 
 
 class PairedData(Protocol):
@@ -27,12 +28,16 @@ class PairedData(Protocol):
 
     def __len__(self) -> int: ...
 
-    def images_u8(self, indices: Sequence[int]) -> np.ndarray:
+    def images_u8(self, indices: Indices) -> np.ndarray:
         """[n, C, R, R] uint8."""
         ...
 
-    def normals(self, indices: Sequence[int]) -> np.ndarray:
+    def normals(self, indices: Indices) -> np.ndarray:
         """[n, D], D at most z_dim."""
+        ...
+
+    def twins(self, indices: Indices, rng: np.random.Generator) -> np.ndarray:
+        """[n, D]: other numbers that draw the same pictures."""
         ...
 
 
@@ -46,6 +51,14 @@ def complete(normals: Tensor, z_dim: int, rng: torch.Generator) -> Tensor:
     normals = normals * (0.95 * math.sqrt(z_dim) / norm).clamp(max=1)
     room = (z_dim - normals.square().sum(dim=1, keepdim=True)).sqrt()
     return torch.cat([normals, rest * room / rest.norm(dim=1, keepdim=True)], dim=1)
+
+
+def twin_distance(w: Tensor, twins: Tensor) -> Tensor:
+    """How far apart two w are that mean the same picture, as a share of how far apart any two are: [N, w_dim] twice → [N].
+
+    It keeps out of W what no picture shows; such directions could not be found again by a projection.
+    """
+    return (w - twins).square().sum(dim=1) / (2 * w.var(dim=0).sum() + 1e-8)
 
 
 def paired_distance(images: Tensor, target: Tensor, features: Features | None) -> Tensor:

@@ -94,7 +94,7 @@ def preset_config(name: str, *, resolution: int, img_channels: int = 3, c_dim: i
     if name not in PRESETS:
         raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)} is allowed")
     preset = PRESETS[name]
-    shared = dict(c_dim=c_dim, img_resolution=resolution, img_channels=img_channels, channel_max=preset.channel_max)
+    shared: dict[str, Any] = dict(c_dim=c_dim, img_resolution=resolution, img_channels=img_channels, channel_max=preset.channel_max)
     generator = StyleGAN2Config(z_dim=preset.w_dim, w_dim=preset.w_dim, mapping_layers=preset.mapping_layers, w_avg_beta=0.998,
                                 channel_base=preset.channel_base, **shared)
     discriminator = StyleGAN2DiscriminatorConfig(channel_base=preset.d_channel_base, **shared)

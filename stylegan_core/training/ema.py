@@ -19,5 +19,5 @@ def update_ema(average: nn.Module, network: nn.Module, beta: float) -> None:
     """average ← beta·average + (1 - beta)·network for parameters; buffers (w_avg, noise) are copied."""
     for mean, value in zip(average.parameters(), network.parameters()):
         mean.copy_(value.lerp(mean, beta))
-    for mean, value in zip(average.buffers(), network.buffers()):
-        mean.copy_(value)
+    for kept, current in zip(average.buffers(), network.buffers()):
+        kept.copy_(current)

@@ -24,7 +24,7 @@ from stylegan_core.features import Features
 from stylegan_core.files import write_json
 from stylegan_core.networks.build import build
 from stylegan_core.progress import StepInfo
-from stylegan_core.training.anchor import complete, paired_distance
+from stylegan_core.training.anchor import TWIN_WEIGHT, complete, paired_distance, twin_distance
 from stylegan_core.training.config import TrainingConfig
 from stylegan_core.training.distributed import any_stops, average, average_gradients, num_processes, rank
 from stylegan_core.training.ema import ema_beta, update_ema
@@ -110,7 +110,8 @@ def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Mod
     """Networks with the weights of (seed) or of `transfer`, and Adam with the constants of lazy regularisation."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        generator, discriminator = build(config.generator), build(config.discriminator)
+        generator: Any = build(config.generator)
+        discriminator: Any = build(config.discriminator)
     for network, name in ((generator, "G"), (discriminator, "D")):
         if transfer is not None and name in transfer:
             network.load_state_dict(transfer[name].state_dict())
@@ -121,11 +122,13 @@ def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Mod
     generator, discriminator = generator.to(device).train(), discriminator.to(device).train()
     average = copy.deepcopy(generator).eval().requires_grad_(False)
     pl_every = config.pl_every if config.pl_weight > 0 else 0
-    optimisers = {"opt_G": lazy_adam(generator, config, pl_every), "opt_D": lazy_adam(discriminator, config, config.r1_every)}
-    quick = [generator.synthesis.render, discriminator, paired_distance]
+    optimisers: dict[str, torch.optim.Optimizer] = {
+        "opt_G": lazy_adam(generator, config, pl_every), "opt_D": lazy_adam(discriminator, config, config.r1_every)}
+    quick: list[Callable[..., Tensor]] = [generator.synthesis.render, discriminator, paired_distance]
     if config.compile:
         quick = [torch.compile(function, dynamic=False) for function in quick]
-    return Run(generator, average, discriminator, optimisers, torch.zeros([], device=device), *quick)
+    render, judge, distance = quick
+    return Run(generator, average, discriminator, optimisers, torch.zeros([], device=device), render, judge, distance)
 
 
 def lazy_adam(network: nn.Module, config: TrainingConfig, every: int) -> torch.optim.Adam:
@@ -173,7 +176,7 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
             if config.anchor_weight > 0:
                 is_single = (ws == ws[:, :1]).flatten(1).all(dim=1)  # mixed ones have no picture of their own
                 distance = run.distance(images, real[first : first + micro], features) * is_single
-                anchor = config.anchor_weight * distance
+                anchor = config.anchor_weight * (distance + twin_term(generator, data, indices[first : first + micro], ws, rng))
                 _append(measured, anchor=distance)
         _append(measured, loss_G=generator_step(run.judge, images, c, anchor=anchor, scale=micro / batch, autocast=autocast))
         fakes.append(images.detach())
@@ -218,6 +221,13 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
     average([run.pl_mean, generator.w_avg])
     update_ema(run.average, generator, ema_beta(config.batch, run.step * config.batch, config.ema_kimg, config.ema_rampup))
     return {name: torch.cat(values) for name, values in measured.items()}
+
+
+def twin_term(generator: Any, data: Any, indices: np.ndarray, ws: Tensor, rng: torch.Generator) -> Tensor:
+    """[N]: how far apart in W the z of these pictures and other z of the same pictures are; ws: [N, num_ws, w_dim] of the first."""
+    numbers = np.random.default_rng(int(torch.randint(2**62, [], generator=rng)))
+    z = complete(torch.from_numpy(data.twins(indices, numbers)).float(), generator.z_dim, rng).to(ws.device)
+    return TWIN_WEIGHT * twin_distance(ws[:, 0], generator.mapping.to_w(z))
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:

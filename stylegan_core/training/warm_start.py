@@ -25,7 +25,7 @@ from stylegan_core.networks.build import build
 from stylegan_core.networks.configs import StyleGAN2Config
 from stylegan_core.progress import StepInfo
 from stylegan_core.provenance import version
-from stylegan_core.training.anchor import PairedData, complete, paired_distance
+from stylegan_core.training.anchor import TWIN_WEIGHT, PairedData, complete, paired_distance, twin_distance
 from stylegan_core.training.distributed import average, average_gradients, num_processes, rank
 from stylegan_core.training.ema import update_ema
 from stylegan_core.training.loop import step_seed
@@ -68,17 +68,22 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
             indices = batch_indices(len(data), batch, step, seed)[rank() * share : (rank() + 1) * share]
             target = torch.from_numpy(data.images_u8(indices)).float() / 127.5 - 1
             z = complete(torch.from_numpy(data.normals(indices)).float(), config.z_dim, rng)
+            other = complete(torch.from_numpy(data.twins(indices, np.random.default_rng([seed, step, rank()]))).float(), config.z_dim, rng)
+            ws = generator.mapping(z)
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                images = render(generator.synthesis.affine(generator.mapping(z)), noise_mode="none").float()
+                images = render(generator.synthesis.affine(ws), noise_mode="none").float()
                 loss = distance(images, target, features)
+            apart = twin_distance(ws[:, 0], generator.mapping.to_w(other))
+            loss = loss + TWIN_WEIGHT * apart
             optimiser.zero_grad(set_to_none=True)
             loss.mean().backward()
             average_gradients(generator)
             optimiser.step()
             update_ema(average_generator, generator, 0.999 if step > 2000 else 0.98)
             psnr = -10 * torch.log10(((images - target).square().mean(dim=[1, 2, 3]) / 4).detach())
-            info = StepInfo(step + 1, num_steps, loss.detach(), {}, psnr, time.monotonic() - start)
-            record = {"step": step + 1, "loss": loss.mean().item(), "psnr": psnr.mean().item(), "seconds": info.seconds}
+            info = StepInfo(step + 1, num_steps, loss.detach(), {"twins": apart.detach()}, psnr, time.monotonic() - start)
+            record = {"step": step + 1, "loss": loss.mean().item(), "psnr": psnr.mean().item(), "twins": apart.mean().item(),
+                      "seconds": info.seconds}
             log.write(json.dumps(record) + "\n")
             if callback is not None and callback(info) is False:
                 break

@@ -32,9 +32,9 @@ def test_an_error_in_the_body_keeps_the_old_file(tmp_path):
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    with pytest.raises(OutputError, match=r"cannot write .*out\.bin: there is no space left") as caught:
-        with atomic_write(tmp_path / "out.bin"):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    no_space = pytest.raises(OutputError, match=r"cannot write .*out\.bin: there is no space left")
+    with no_space as caught, atomic_write(tmp_path / "out.bin"):
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == []
 

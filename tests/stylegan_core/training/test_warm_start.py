@@ -7,11 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import beta, norm
 
 from stylegan_core.checkpoints.registry import load_generator
-from stylegan_core.data.portraits import portrait_normals
+from stylegan_core.data.portrait_person import IDENTITY_TRAITS
+from stylegan_core.data.portraits import (
+    POSE_LAW,
+    Portrait,
+    _draw_attributes,
+    portrait_normals,
+    render_portrait,
+    sample_portrait,
+    twin_normals,
+)
 from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig
-from stylegan_core.training.anchor import complete, pyramid_distance
+from stylegan_core.training.anchor import complete, pyramid_distance, twin_distance
 from stylegan_core.training.config import TrainingConfig
 from stylegan_core.training.loop import train_generator
 from stylegan_core.training.warm_start import warm_start
@@ -27,6 +37,9 @@ class Gradients:
 
     def normals(self, indices):
         return np.stack([np.random.default_rng(int(i)).standard_normal(2) for i in indices])
+
+    def twins(self, indices, rng):
+        return self.normals(indices)
 
     def images_u8(self, indices):
         level = 127 + 60 * np.tanh(self.normals(indices))
@@ -51,6 +64,34 @@ def test_portrait_normals_are_standard_and_independent() -> None:
     assert np.abs(values.mean(0)).max() < 0.12 and np.abs(values.std(0) - 1).max() < 0.12
     assert np.abs(np.corrcoef(values.T) - np.eye(54)).max() < 0.13
     assert np.array_equal(portrait_normals(1000, 7), values[7])
+
+
+def portrait_of(normals: np.ndarray, detail_seed: int) -> Portrait:
+    """The portrait that these numbers draw, by the distributions that the docstring of portrait_normals names."""
+    uniforms = norm.cdf(normals[5:])
+
+    class Draws:
+        beta = staticmethod(lambda *_: beta.ppf(uniforms[:5], *POSE_LAW))
+        standard_normal = staticmethod(lambda _: normals[:5])
+        uniform = staticmethod(lambda *_, size=None: uniforms[5:8] if size else 2 * uniforms[8] - 1)
+
+    attributes = _draw_attributes(Draws(), "correlated")
+    return Portrait(attributes, dict(zip(IDENTITY_TRAITS, 2 * uniforms[9:] - 1)), detail_seed)
+
+
+def test_twins_draw_the_same_picture_from_other_numbers() -> None:
+    rng = np.random.default_rng(3)
+    for index in range(12):
+        portrait, twin = sample_portrait(1000, index), twin_normals(1000, index, rng)
+        pictures = [render_portrait(p, 64).astype(int) for p in (portrait, portrait_of(twin, portrait.detail_seed))]
+        assert np.abs(pictures[0] - pictures[1]).max() <= 1
+        assert np.abs(twin - portrait_normals(1000, index)).max() > 0.1
+
+
+def test_twin_distance_is_a_share_of_the_distance_of_strangers() -> None:
+    w = torch.randn(4000, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(twin_distance(w, w), torch.zeros(4000))
+    assert abs(float(twin_distance(w, w.roll(1, 0)).mean()) - 1) < 0.05
 
 
 def test_completed_z_lies_on_the_sphere_and_keeps_the_numbers() -> None:
