@@ -114,11 +114,14 @@ def generator(
       invert train generator -o runs/cats --data cats.zip --preset small --resolution 128 --gamma 1
       invert train generator -o runs/ink --data ink --transfer portraits64 --kimg 60
     """
+    from stylegan_core.networks.acceleration import check_compiler
     from stylegan_core.runtime import resolve_device, set_threads
     from stylegan_core.training.config import preset_config
 
     terminal = Terminal(quiet=quiet)
     place = str(resolve_device(device))
+    if compile_:
+        check_compiler(resolve_device(device))
     set_threads(threads)
     pictures = open_data(data, resolution=resolution, count=count)
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
@@ -139,9 +142,9 @@ def generator(
 
     start_processes(place)
     stopper = Stopper()
-    features = features_of(pictures) if warm_start_kimg > 0 or anchor_weight > 0 else None
+    features = features_of(pictures).to(place) if warm_start_kimg > 0 or anchor_weight > 0 else None
     if warm_start_kimg > 0:
-        networks = warm_networks(config, pictures, output, warm_start_kimg, features, stopper, terminal)
+        networks = warm_networks(config, pictures, output, warm_start_kimg, features, place, stopper, terminal)
     with stopper.listening(), terminal.progress("train", config.kimg) as bar:
 
         def callback(info: StepInfo) -> bool:
@@ -168,7 +171,7 @@ def features_of(pictures: Any) -> Any:
 
 
 def warm_networks(
-    config: Any, pictures: Any, output: Path, kimg: float, features: Any, stopper: Stopper, terminal: Terminal
+    config: Any, pictures: Any, output: Path, kimg: float, features: Any, place: str, stopper: Stopper, terminal: Terminal
 ) -> dict[str, Any]:
     """{"G"} after the warm start, whose file is used again when the command is started again."""
     from stylegan_core.checkpoints.registry import load_generator
@@ -183,7 +186,7 @@ def warm_networks(
                 return not stopper.exit_code
 
             warm_start(config.generator, pictures, output, kimg=kimg, batch=config.batch, seed=config.seed, precision=config.precision,
-                       compile=config.compile, features=features, callback=callback)  # fmt: skip
+                       compile=config.compile, device=place, features=features, callback=callback)  # fmt: skip
         if stopper.exit_code:
             path.unlink(missing_ok=True)
             terminal.say("stopped during the warm start, which starts again from the beginning")

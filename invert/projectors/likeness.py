@@ -31,8 +31,8 @@ class Likeness:
     """One picture beside the samples.
 
     distance: to the nearest sample, as a share of the picture's own variance. placed: the same after the best similarity
-    transform, `placement`. structure: correlation of edges with look-alikes and with the mean, at most 1. style: distance of colour statistics
-    from those of samples, in standard deviations of all of them together (Mahalanobis).
+    transform, `placement`. structure: correlation of edges with look-alikes and with the mean, at most 1. style: distance of
+    colour statistics from those of samples, in standard deviations of all of them together (Mahalanobis).
     """
 
     distance: float
@@ -40,6 +40,13 @@ class Likeness:
     placement: Placement
     structure: float
     style: float
+
+    def cues(self) -> tuple[float, ...]:
+        """What a cause is told by: the measures, and how far the placement is from that of samples."""
+        scale, right, down, degrees = self.placement
+        gain = self.placed / max(self.distance, 1e-6)
+        shift = max(abs(right), abs(down))
+        return (self.distance, self.placed, gain, self.structure, self.style, abs(math.log(scale)), shift, abs(degrees) / 10)
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,16 @@ class PortraitImages(RenderedImages):
     """Procedural portraits 0 … count-1 of a seed, with the standard normal numbers that each was drawn from."""
 
     def __init__(self, count: int, resolution: int, seed: int, law: str, style: str):
-        from stylegan_core.data.portraits import portrait_normals, portrait_u8, twin_normals
+        from stylegan_core.data.labelled import shown_values
+        from stylegan_core.data.portraits import portrait_normals, portrait_u8, sample_portrait, twin_normals
 
         name = f"portraits(seed={seed}, count={count}, resolution={resolution}, law={law}, style={style})"
         super().__init__(name, lambda i: portrait_u8(seed, i, resolution, law=law, style=style)[0], count, resolution)
         self._normals_of = lambda i: portrait_normals(seed, i)
         self._twin_of = lambda i, rng: twin_normals(seed, i, rng, law=law)
         self._normals: dict[int, np.ndarray] = {}
+        self._shown_of = lambda i: shown_values(sample_portrait(seed, i, law=law, style=style))
+        self._shown: dict[int, np.ndarray] = {}
 
     def normals(self, indices: Indices) -> np.ndarray:
         """[n, 54] float32, see `portraits.portrait_normals`."""
@@ -69,6 +72,13 @@ class PortraitImages(RenderedImages):
             if i not in self._normals:
                 self._normals[i] = self._normals_of(int(i)).astype(np.float32)
         return np.stack([self._normals[i] for i in indices])
+
+    def shown(self, indices: Indices) -> np.ndarray:
+        """[n, 54] float32, see `labelled.shown_values`."""
+        for i in indices:
+            if i not in self._shown:
+                self._shown[i] = np.array(self._shown_of(int(i)), np.float32)
+        return np.stack([self._shown[i] for i in indices])
 
     def twins(self, indices: Indices, rng: np.random.Generator) -> np.ndarray:
         """[n, 54] float32, see `portraits.twin_normals`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stylegan_core.data.portrait_person import IDENTITY_TRAITS
-from stylegan_core.data.portraits import ATTRIBUTES, LAWS, Portrait, render_portrait, sample_portrait
+from stylegan_core.data.portraits import ATTRIBUTES, BINARY_ATTRIBUTES, LAWS, Portrait, render_portrait, sample_portrait
 from stylegan_core.errors import UsageError
 
 SITTING_ATTRIBUTES = ("yaw", "tilt", "smile", "mouth_open", "eyes_open", "light", "background")
@@ -104,6 +104,13 @@ def visible_traits(portrait: Portrait) -> list[float]:
         worn = next((thing for prefix, thing in WORN_TRAITS.items() if name.startswith(prefix)), None)
         values.append(value if worn is None or portrait.attributes[worn] else float("nan"))
     return values
+
+
+def shown_values(portrait: Portrait) -> list[float]:
+    """[54] numbers of unit size for all that the picture shows: attributes, then traits, 0 where a trait cannot be seen."""
+    spread = 3**-0.5  # of a uniform number in [-1, 1]
+    attributes = [2 * value - 1 if name in BINARY_ATTRIBUTES else value / spread for name, value in portrait.attributes.items()]
+    return attributes + [0.0 if value != value else value / spread for value in visible_traits(portrait)]
 
 
 def mirrored_signs() -> tuple[np.ndarray, np.ndarray]:

@@ -33,7 +33,7 @@ def accelerate(generator: Generator, *, precision: str = "fp32", compile: bool =
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "fp32"
     if compile:
-        _check_compiler(device)
+        check_compiler(device)
     if precision == "fp32" and not compile:
         return generator
     return _AcceleratedGenerator(generator, _AcceleratedSynthesis(generator.synthesis, device, precision == "bf16", compile))
@@ -85,7 +85,8 @@ class _AcceleratedSynthesis:
             return self._render(styles, noise_mode="const" if maps else "none", noise=maps).float()
 
 
-def _check_compiler(device: torch.device) -> None:
+def check_compiler(device: torch.device) -> None:
+    """Raises UsageError where torch.compile has nothing to compile with."""
     if device.type == "cuda":
         if importlib.util.find_spec("triton") is None:
             raise UsageError("torch.compile needs the package triton on CUDA, which is not installed; leave compile off")

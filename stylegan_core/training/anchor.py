@@ -17,7 +17,7 @@ from stylegan_core.data.images import Indices
 from stylegan_core.features import Features
 
 LEVELS = 4  # pictures are compared at R, R/2, R/4, R/8
-TWIN_WEIGHT = 0.5  # of twin_distance beside the distance of pictures
+TWIN_WEIGHT = 0.1  # of twin_distance beside the distance of pictures
 
 
 class PairedData(Protocol):
@@ -34,6 +34,10 @@ class PairedData(Protocol):
 
     def normals(self, indices: Indices) -> np.ndarray:
         """[n, D], D at most z_dim."""
+        ...
+
+    def shown(self, indices: Indices) -> np.ndarray:
+        """[n, K]: numbers of unit size for all that the pictures show, K at most w_dim."""
         ...
 
     def twins(self, indices: Indices, rng: np.random.Generator) -> np.ndarray:

@@ -80,7 +80,7 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     # the bundled model's, for two CPU cores
-    "portraits64": Preset(2048, 192, 1024, 128, 8, {"batch": 16, "lr": 0.002, "r1_gamma": 0.1, "pl_every": 8, "mixing_prob": 0.5}),
+    "portraits64": Preset(2048, 192, 1024, 128, 4, {"batch": 16, "lr": 0.002, "r1_gamma": 0.1, "pl_every": 8, "mixing_prob": 0.5}),
     # a GPU of any size
     "small": Preset(4096, 256, 4096, 256, 8, {"batch": 32, "lr": 0.0025, "r1_gamma": 0.1}),
     # SG2 Table 1, rows E and F

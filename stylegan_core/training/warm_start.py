@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stylegan_core.checkpoints.native import save_native
 from stylegan_core.data.images import batch_indices
@@ -31,15 +31,45 @@ from stylegan_core.training.ema import update_ema
 from stylegan_core.training.loop import step_seed
 from stylegan_core.training.snapshot import save_samples
 
-MAPPING_LR_FACTOR = 1.0   # of the synthesis network's rate, in units of the effective weights
+MAPPING_LR_FACTOR = 0.3   # of the synthesis network's rate, in units of the effective weights
+MAPPING_STEPS = 4000
 W_AVG_SAMPLES = 10_000
 
 
+def fit_mapping(generator: Any, data: PairedData, *, seed: int = 0, num_steps: int = MAPPING_STEPS, batch: int = 512,
+                lr: float = 0.003) -> float:
+    """Trains the mapping network so that w holds, linearly, what the picture of z shows; returns the share of it that is missing.
+
+    A mapping that starts at random soon maps to nothing what the synthesis network does not draw yet, and what is not in w
+    is never drawn: glasses and hats stay away.
+    """
+    mapping, device = generator.mapping, generator.w_avg.device
+    rng = torch.Generator().manual_seed(step_seed(seed, 0, 1 << 20))
+    width = data.shown([0]).shape[1]
+    directions = torch.linalg.qr(torch.randn(mapping.w_dim, width, generator=rng))[0].t().to(device)
+    directions = directions * math.sqrt(mapping.w_dim / width)  # w of unit mean square
+    rate = lr / generator.config.mapping_lr_multiplier
+    optimiser = torch.optim.Adam(mapping.parameters(), lr=rate, betas=(0.9, 0.99))
+    missing = 1.0
+    for step in range(num_steps):
+        optimiser.param_groups[0]["lr"] = rate * min(1.0, (step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * step / num_steps))
+        indices = batch_indices(len(data), batch, step, seed)
+        z = complete(torch.from_numpy(data.normals(indices)).float(), mapping.z_dim, rng).to(device)
+        target = torch.from_numpy(data.shown(indices)).float().to(device) @ directions
+        loss = (mapping.to_w(z) - target).square().sum(dim=1).mean() / mapping.w_dim
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        missing = loss.item()
+    return missing
+
+
 def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *, kimg: float, batch: int = 16, lr: float = 0.004,
-               seed: int = 0, precision: str = "fp32", compile: bool = False,
+               seed: int = 0, precision: str = "fp32", compile: bool = False, device: str = "cpu",
                features: Features | None = None,  # their distance is added; None = the pyramid alone
+               start: nn.Module | None = None,    # weights to begin with, mapping fitted; None = random
                callback: Callable[[StepInfo], bool | None] | None = None) -> Path:
-    """Trains G(z_i) = x_i for kimg thousand images and writes output/warm-start.safetensors; returns its path.
+    """Fits the mapping, then trains G(z_i) = x_i for kimg thousand images; writes output/warm-start.safetensors, returns its path.
 
     A callback that returns False ends the regression early; what it has reached is written.
     """
@@ -48,8 +78,12 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         generator: Any = build(config)
-    generator.train()
-    average_generator: Any = build(config).requires_grad_(False)
+    if start is not None:
+        generator.load_state_dict(start.state_dict())
+    generator.to(device).train()
+    if start is None:
+        fit_mapping(generator, data, seed=seed)
+    average_generator: Any = build(config).to(device).requires_grad_(False)
     average_generator.load_state_dict(generator.state_dict())
     mapping_lr = lr * MAPPING_LR_FACTOR / config.mapping_lr_multiplier
     optimiser = torch.optim.Adam([{"params": generator.synthesis.parameters(), "lr": lr},
@@ -66,11 +100,12 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
                 group["lr"] = rate * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / num_steps)))
             rng = torch.Generator().manual_seed(step_seed(seed, step, rank()))
             indices = batch_indices(len(data), batch, step, seed)[rank() * share : (rank() + 1) * share]
-            target = torch.from_numpy(data.images_u8(indices)).float() / 127.5 - 1
-            z = complete(torch.from_numpy(data.normals(indices)).float(), config.z_dim, rng)
-            other = complete(torch.from_numpy(data.twins(indices, np.random.default_rng([seed, step, rank()]))).float(), config.z_dim, rng)
+            target = torch.from_numpy(data.images_u8(indices)).to(device).float() / 127.5 - 1
+            twins = data.twins(indices, np.random.default_rng([seed, step, rank()]))
+            z, other = (complete(torch.from_numpy(numbers).float(), config.z_dim, rng).to(device)
+                        for numbers in (data.normals(indices), twins))
             ws = generator.mapping(z)
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            with torch.autocast(target.device.type, torch.bfloat16, enabled=precision == "bf16"):
                 images = render(generator.synthesis.affine(ws), noise_mode="none").float()
                 loss = distance(images, target, features)
             apart = twin_distance(ws[:, 0], generator.mapping.to_w(other))
@@ -93,7 +128,7 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
 @torch.no_grad()
 def _finish(generator: Any, data: str, output: Path, *, kimg: float, seconds: float) -> Path:
     generator.eval()
-    z = torch.from_numpy(np.random.RandomState(0).randn(W_AVG_SAMPLES, generator.z_dim)).float()
+    z = torch.from_numpy(np.random.RandomState(0).randn(W_AVG_SAMPLES, generator.z_dim)).to(generator.w_avg)
     generator.mapping.w_avg.copy_(generator.mapping.to_w(z).mean(dim=0))
     average([generator.w_avg])
     path = output / "warm-start.safetensors"

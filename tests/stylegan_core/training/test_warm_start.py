@@ -10,8 +10,10 @@ import torch
 from scipy.stats import beta, norm
 
 from stylegan_core.checkpoints.registry import load_generator
+from stylegan_core.data.images import portraits
 from stylegan_core.data.portrait_person import IDENTITY_TRAITS
 from stylegan_core.data.portraits import (
+    ATTRIBUTES,
     POSE_LAW,
     Portrait,
     _draw_attributes,
@@ -20,11 +22,12 @@ from stylegan_core.data.portraits import (
     sample_portrait,
     twin_normals,
 )
+from stylegan_core.networks.build import build
 from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig
 from stylegan_core.training.anchor import complete, pyramid_distance, twin_distance
 from stylegan_core.training.config import TrainingConfig
 from stylegan_core.training.loop import train_generator
-from stylegan_core.training.warm_start import warm_start
+from stylegan_core.training.warm_start import fit_mapping, warm_start
 
 
 class Gradients:
@@ -39,6 +42,9 @@ class Gradients:
         return np.stack([np.random.default_rng(int(i)).standard_normal(2) for i in indices])
 
     def twins(self, indices, rng):
+        return self.normals(indices)
+
+    def shown(self, indices):
         return self.normals(indices)
 
     def images_u8(self, indices):
@@ -107,6 +113,21 @@ def test_pyramid_distance_is_per_image() -> None:
     target = images.clone()
     target[1] = 0.5
     assert torch.allclose(pyramid_distance(images, target), torch.tensor([0.0, 2.0, 0.0]))
+
+
+def test_a_fitted_mapping_holds_what_pictures_show() -> None:
+    torch.manual_seed(0)
+    generator = build(StyleGAN2Config(z_dim=8, w_dim=8, img_resolution=16, channel_base=128, channel_max=16, mapping_layers=2))
+    assert fit_mapping(generator, Gradients(), num_steps=1000, batch=64) < 0.4
+
+
+def test_what_a_portrait_shows_has_unit_size_and_no_hidden_traits() -> None:
+    values = portraits(400, 16, seed=1000).shown(range(400))
+    sizes = np.sqrt((values**2).mean(axis=0))
+    assert values.shape == (400, 54) and sizes.max() < 1.2
+    bare = values[:, list(ATTRIBUTES).index("hat")] < 0
+    hidden = [14 + k for k, name in enumerate(IDENTITY_TRAITS) if name.startswith("hat_")]
+    assert bare.any() and not values[bare][:, hidden].any() and values[~bare][:, hidden].all()
 
 
 def test_an_anchor_brings_every_picture_nearer_to_its_own_z(tmp_path: Path) -> None:
