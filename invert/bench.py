@@ -27,7 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "compiled-bf16": {"compile": True, "precision": "bf16"},
 }
 WORKS = ("forward", "forward+backward")
-NARROW = {4: 128, 8: 128, 16: 64, 32: 32, 64: 16}  # the bundled portraits64
+NARROW = {4: 192, 8: 192, 16: 128, 32: 64, 64: 32}  # the bundled portraits64
 
 
 @dataclass(frozen=True)

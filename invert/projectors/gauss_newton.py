@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from invert.projectors.base import Candidates, Problem, Progress
 from invert.projectors.coordinates import Coordinates
 from stylegan_core.errors import UsageError
+from stylegan_core.latent import LatentSpace
 from stylegan_core.losses.perceptual import shrink
 from stylegan_core.losses.pixel import pyramid
 from stylegan_core.losses.registry import Goal
@@ -29,7 +31,8 @@ class GaussNewton:
 
     share: of the run's steps. space: 'z' or 'w'. terms: of 'pixel', 'multi-scale', 'perceptual', the residuals. prior:
     weight of being likely. tolerance: an image is finished when a step gains less than this share of its loss.
-    largest_side: the phase is left out for larger pictures, whose Jacobian would take too long.
+    largest_side: the phase is left out for larger pictures, whose Jacobian would take too long. coverage: share of the
+    variance of samples in the directions of W that move; the rest, which pictures hardly show, goes to the mean.
     """
 
     share: float
@@ -38,6 +41,7 @@ class GaussNewton:
     prior: float = 0.0
     tolerance: float = 1e-3
     largest_side: int = 128
+    coverage: float = 0.9998
     coordinates: str = "white"
     noise: str = field(default="keep", init=False)
 
@@ -74,12 +78,15 @@ class GaussNewton:
             return latent.render(problem.generator, noise=noise)
 
         x = coordinates.encode(one.latent.value)
-        weight = self.prior / x.shape[1]
+        weight, moving = self.prior / x.shape[1], self._num_moving(problem, one)
         picture = picture_of(x)
-        r = residual(picture)
-        before = r.square().sum() + weight * x.square().sum()
-        columns = jacobian(lambda value: residual(picture_of(value)), x, problem.generator.img_resolution)
-        steps = damped_steps(columns, r[0], weight, x[0])
+        before = residual(picture).square().sum() + weight * x.square().sum()
+        rest = torch.zeros_like(x[:, moving:])
+        x = torch.cat([x[:, :moving], rest], dim=1)
+        r = residual(picture_of(x))
+        columns = jacobian(lambda value: residual(picture_of(torch.cat([value, rest], dim=1))), x[:, :moving],
+                           problem.generator.img_resolution)
+        steps = F.pad(damped_steps(columns, r[0], weight, x[0, :moving]), (0, rest.shape[1]))
         pictures = picture_of(x + steps)
         after = residual(pictures).square().sum(dim=1) + weight * (x + steps).square().sum(dim=1)
         best = int(after.nan_to_num(float("inf")).argmin())
@@ -88,6 +95,15 @@ class GaussNewton:
             return one, before, 0.0, picture
         value = coordinates.decode(x + steps[best : best + 1])
         return replace(one, latent=replace(one.latent, value=value)), after[best], gain, pictures[best : best + 1]
+
+
+    def _num_moving(self, problem: Problem, one: Candidates) -> int:
+        """How many of the white coordinates move: those of W are sorted by variance; all of Z are alike."""
+        if one.latent.space is not LatentSpace.W or self.coordinates != "white":
+            return one.latent.value.shape[1]
+        variances = problem.samples.prior.scales.double().square()
+        shares = variances.cumsum(0) / variances.sum()
+        return min(len(shares), int((shares < self.coverage).sum()) + 1)
 
 
 def residuals(goal: Goal, terms: Mapping[str, float]) -> Callable[[Tensor], Tensor]:

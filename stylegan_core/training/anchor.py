@@ -17,6 +17,7 @@ from stylegan_core.data.images import Indices
 from stylegan_core.features import Features
 
 LEVELS = 4  # pictures are compared at R, R/2, R/4, R/8
+FEATURES_WEIGHT = 2.0  # of their distance beside the pyramid's
 TWIN_WEIGHT = 0.1  # of twin_distance beside the distance of pictures
 
 
@@ -68,7 +69,7 @@ def twin_distance(w: Tensor, twins: Tensor) -> Tensor:
 def paired_distance(images: Tensor, target: Tensor, features: Features | None) -> Tensor:
     """The pyramid's distance, and that of the features where they are given: two [N, C, R, R] → [N]."""
     loss = pyramid_distance(images, target)
-    return loss if features is None else loss + features.distance(target, images).float()
+    return loss if features is None else loss + FEATURES_WEIGHT * features.distance(target, images).float()
 
 
 def pyramid_distance(images: Tensor, target: Tensor) -> Tensor:
