@@ -57,8 +57,8 @@ PRESETS: Mapping[str, Preset] = {
             ),
         ),
         Preset(
-            "fast", "ours: nearest sample, Gauss–Newton in W, then W+, then noise", steps=200, start="nearest",
-            noise="none", restarts=1, restart_phases=1, largest_side=256,
+            "fast", "ours: the best of nearest samples, Gauss–Newton in W, then W+, then noise", steps=200, start="nearest",
+            noise="none", restarts=3, restart_phases=1, largest_side=256,
             phases=(
                 Adam(0.20, "w", _NEAR, Ramp(0.1, 0.1, 0.3), coordinates="white"),
                 GaussNewton(0.03, "w", _NEAR, prior=1e-3),
