@@ -27,10 +27,10 @@ GOOD_PERCENTILE = 95.0
 
 # Cause → weights of 1 and of Likeness.cues(), fitted and tested by `python -m tests.planted` on planted cases.
 SCORES = {
-    "none": (0.0,) * 9,
-    "not aligned": (0.0,) * 9,
-    "another model": (0.0,) * 9,
-    "out of domain": (0.0,) * 9,
+    "none": (4.49, -2.76, -3.44, 4.53, 4.88, -0.693, -1.44, -1.85, -0.504),
+    "not aligned": (16.3, 0.939, -5.85, -6.68, -10.6, -1.08, -0.302, -2.5, 0.076),
+    "another model": (-20.6, 0.583, 6.77, 2.43, 12.3, 1.42, 3.28, 2.71, 0.118),
+    "out of domain": (-0.16, 1.24, 2.52, -0.281, -6.63, 0.354, -1.53, 1.64, 0.309),
 }
 
 
