@@ -116,6 +116,8 @@ def _copy(job: _Job, response: Any, file: IO[bytes], done: int, total: int | Non
 
 def _refuse_page(url: str, head: bytes, content_type: str) -> None:
     text = head[:512].lstrip().lower()
+    if b"\0" in text or (not text.isascii() and text.startswith(b"{")):  # weights may begin with any byte, texts hold no zeros
+        return
     for magic, what in _NOT_WEIGHTS:
         if text.startswith(magic) or (magic == b"<html" and content_type.startswith("text/html")):
             raise DownloadError(f"{url} gave {what} instead of weights; open it in a browser and give the file you get")

@@ -43,7 +43,7 @@ class Run:
     optimisers: dict[str, torch.optim.Optimizer]
     pl_mean: Tensor             # running mean of path lengths, []
     render: Callable[..., Tensor]   # the generator's synthesis.render, compiled where that was asked for
-    judge: Callable[..., Tensor]    # the discriminator, likewise
+    score: Callable[..., Tensor]    # the discriminator, likewise
     distance: Callable[..., Tensor]  # of the anchor, likewise
     step: int = 0
 
@@ -127,8 +127,8 @@ def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Mod
     quick: list[Callable[..., Tensor]] = [generator.synthesis.render, discriminator, paired_distance]
     if config.compile:
         quick = [torch.compile(function, dynamic=False) for function in quick]
-    render, judge, distance = quick
-    return Run(generator, average, discriminator, optimisers, torch.zeros([], device=device), render, judge, distance)
+    render, score, distance = quick
+    return Run(generator, average, discriminator, optimisers, torch.zeros([], device=device), render, score, distance)
 
 
 def lazy_adam(network: nn.Module, config: TrainingConfig, every: int) -> torch.optim.Adam:
@@ -178,7 +178,7 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
                 distance = run.distance(images, real[first : first + micro], features) * is_single
                 anchor = config.anchor_weight * (distance + twin_term(generator, data, indices[first : first + micro], ws, rng))
                 _append(measured, anchor=distance)
-        _append(measured, loss_G=generator_step(run.judge, images, c, anchor=anchor, scale=micro / batch, autocast=autocast))
+        _append(measured, loss_G=generator_step(run.score, images, c, anchor=anchor, scale=micro / batch, autocast=autocast))
         fakes.append(images.detach())
     if trains_generator:
         average_gradients(generator)
@@ -203,7 +203,7 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
     run.optimisers["opt_D"].zero_grad(set_to_none=True)
     for index, first in enumerate(range(0, batch, micro)):
         loss, real_logits, fake_logits = discriminator_step(
-            run.judge, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast)
+            run.score, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast)
         _append(measured, loss_D=loss, real_logits=real_logits, fake_logits=fake_logits)
     average_gradients(discriminator)
     run.optimisers["opt_D"].step()
