@@ -21,7 +21,7 @@ NULL_COUNT = 200  # samples whose distance to the others says what is usual
 MOST_PICTURES, FEWEST_PICTURES = 2000, 64
 GALLERY_PIXELS = 1000 * 64**2  # rendered for the gallery: 1000 samples of 64 px, fewer of larger pictures
 BETTER_MODEL = 0.6  # another model whose nearest sample is nearer by this factor
-POOR_PSNR = 26.0  # dB without found noise: below it a picture in Z or W is worth a wider space
+POOR_PSNR = 30.0  # dB without found noise: below it a picture in Z or W is worth a wider space
 GOOD_PERCENTILE = 95.0
 
 
