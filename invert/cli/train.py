@@ -110,7 +110,7 @@ def generator(
 
     \b
     Examples:
-      invert train generator -o runs/portraits64 --warm-start-kimg 300 --anchor-weight 1 --kimg 200
+      invert train generator -o runs/portraits64 --warm-start-kimg 600 --anchor-weight 10 --kimg 150
       invert train generator -o runs/cats --data cats.zip --preset small --resolution 128 --gamma 1
       invert train generator -o runs/ink --data ink --transfer portraits64 --kimg 60
     """
@@ -119,9 +119,10 @@ def generator(
     from stylegan_core.training.config import preset_config
 
     terminal = Terminal(quiet=quiet)
-    place = str(resolve_device(device))
+    where = resolve_device(device)
+    place = str(where)
     if compile_:
-        check_compiler(resolve_device(device))
+        check_compiler(where)
     set_threads(threads)
     pictures = open_data(data, resolution=resolution, count=count)
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
