@@ -56,6 +56,8 @@ class TrainingConfig:
             raise UsageError(f"this trainer does not read labels yet, so c_dim {self.generator.c_dim} cannot be trained; use c_dim 0")
         if self.anchor_weight < 0:
             raise UsageError(f"--anchor-weight {self.anchor_weight}: it is 0 or more")
+        if self.anchor_weight > 0 and self.mirror:
+            raise UsageError("--anchor-weight and --mirror: a mirrored picture is not that of its z; leave one out")
         if not 0 <= self.mixing_prob <= 1 or self.kimg <= 0 or self.lr <= 0 or self.snapshot_kimg <= 0:
             raise UsageError("kimg, lr and snapshot_kimg are above 0, mixing_prob is from 0 to 1")
         return self

@@ -164,9 +164,10 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
     run.optimisers["opt_G"].zero_grad(set_to_none=True)
     fakes = []
     for first in range(0, batch, micro):
-        z = torch.randn([micro, generator.z_dim], generator=rng)
         if config.anchor_weight > 0:
             z = complete(torch.from_numpy(data.normals(indices[first : first + micro])).float(), generator.z_dim, rng)
+        else:
+            z = torch.randn([micro, generator.z_dim], generator=rng)
         anchor = None
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
             ws = mixed_ws(generator, z.to(device), c, rng, config.mixing_prob, update_emas=True)

@@ -106,7 +106,8 @@ def test_transfer_starts_from_given_weights(tmp_path: Path) -> None:
     assert torch.allclose(weights["synthesis.b16.conv1.weight"], other["synthesis.b16.conv1.weight"], atol=1e-6)
 
 
-@pytest.mark.parametrize("change", [{"batch": 0}, {"micro_batch": 3}, {"precision": "fp8"}, {"kimg": 0}, {"anchor_weight": -1}])
+@pytest.mark.parametrize("change", [{"batch": 0}, {"micro_batch": 3}, {"precision": "fp8"}, {"kimg": 0}, {"anchor_weight": -1},
+                                    {"anchor_weight": 1, "mirror": True}])
 def test_numbers_that_cannot_work_are_refused_before_the_first_step(change: dict) -> None:
     with pytest.raises(UsageError):
         replace(TINY, **change).validate()
