@@ -18,6 +18,7 @@ from stylegan_core.features import Features
 
 LEVELS = 4  # pictures are compared at R, R/2, R/4, R/8
 FEATURES_WEIGHT = 2.0  # of their distance beside the pyramid's
+ATTRIBUTES_WEIGHT = 5.0  # of what they read off the two pictures: a smile is a few pixels
 TWIN_WEIGHT = 0.1  # of twin_distance beside the distance of pictures
 
 
@@ -67,9 +68,13 @@ def twin_distance(w: Tensor, twins: Tensor) -> Tensor:
 
 
 def paired_distance(images: Tensor, target: Tensor, features: Features | None) -> Tensor:
-    """The pyramid's distance, and that of the features where they are given: two [N, C, R, R] → [N]."""
+    """The pyramid's distance and, where features are given, theirs and that of the attributes read: two [N, C, R, R] → [N]."""
     loss = pyramid_distance(images, target)
-    return loss if features is None else loss + FEATURES_WEIGHT * features.distance(target, images).float()
+    if features is None:
+        return loss
+    read, shown = (features.network.squashed(features.logits(x)).float() for x in (images, target))
+    return (loss + FEATURES_WEIGHT * features.distance(target, images).float()
+            + ATTRIBUTES_WEIGHT * (read - shown).square().mean(dim=1))
 
 
 def pyramid_distance(images: Tensor, target: Tensor) -> Tensor:
