@@ -179,6 +179,9 @@ def features_of(pictures: Any) -> Any:
 
     if not hasattr(pictures, "normals"):
         raise UsageError("--warm-start-kimg and --anchor-weight work with --data portraits or ink, drawn from known numbers")
+    if pictures.c_dim or pictures.channels != 3 or pictures.shape[0] != pictures.shape[1]:
+        raise UsageError("--warm-start-kimg and --anchor-weight work with square RGB portraits without labels; leave --cond, --channels "
+                         "and --resolution HxW out, or these two")  # fmt: skip
     return load_features("portraits-features")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ from stylegan_core.errors import UsageError
 
 Indices = Sequence[int] | np.ndarray
 Size = int | tuple[int, int]  # the side of a square, or (H, W)
+READERS = 4  # threads that decode the next step's pictures while this one is computed
 KEPT_BYTES = 4 << 30  # data sets up to this stay in memory once drawn; of larger ones every picture is read again
 WORN = ("glasses", "beard", "hat")  # the eight classes of portraits
 
@@ -38,15 +40,19 @@ class ImageData(Protocol):
         """[n, c_dim] float32."""
         ...
 
+    def expect(self, indices: Indices) -> None:
+        """These pictures will be asked for next: begin to read them."""
+        ...
+
 
 class RenderedImages:
     """Pictures that a function draws from an index, kept once drawn. draw: index → [H, W, C] uint8.
 
-    labels: [count, c_dim]; None = none.
+    labels: [count, c_dim]; None = none. workers: threads that draw what is expected; 0 = it is drawn when asked for.
     """
 
     def __init__(self, name: str, draw: Callable[[int], np.ndarray], count: int, size: Size, channels: int = 3,
-                 labels: np.ndarray | None = None):
+                 labels: np.ndarray | None = None, workers: int = 0):
         self.name, self.channels = name, channels
         self.shape = (size, size) if isinstance(size, int) else size
         self.resolution = max(self.shape)
@@ -55,18 +61,29 @@ class RenderedImages:
         is_kept = count * channels * self.shape[0] * self.shape[1] <= KEPT_BYTES
         self._pictures = np.zeros([count if is_kept else 0, channels, *self.shape], dtype=np.uint8)
         self._is_drawn = np.zeros(len(self._pictures), dtype=bool)
+        self._pool = ThreadPoolExecutor(workers) if workers else None
+        self._coming: dict[int, Future[np.ndarray]] = {}
 
     def __len__(self) -> int:
         return self._count
 
     def images_u8(self, indices: Indices) -> np.ndarray:
         if not len(self._pictures):
-            return np.stack([self._draw(int(i)).transpose(2, 0, 1) for i in indices])
+            return np.stack([self._drawn(int(i)).transpose(2, 0, 1) for i in indices])
         for i in indices:
             if not self._is_drawn[i]:
-                self._pictures[i] = self._draw(int(i)).transpose(2, 0, 1)
+                self._pictures[i] = self._drawn(int(i)).transpose(2, 0, 1)
                 self._is_drawn[i] = True
         return self._pictures[list(indices)]
+
+    def expect(self, indices: Indices) -> None:
+        if self._pool is not None:
+            missing = {int(i) for i in indices if not (len(self._is_drawn) and self._is_drawn[i])}
+            self._coming = {i: self._coming.get(i) or self._pool.submit(self._draw, i) for i in missing}
+
+    def _drawn(self, index: int) -> np.ndarray:
+        coming = self._coming.get(index)
+        return self._draw(index) if coming is None else coming.result()
 
     def labels(self, indices: Indices) -> np.ndarray:
         return np.zeros([len(indices), 0], np.float32) if self._labels is None else self._labels[list(indices)]
@@ -154,7 +171,7 @@ def open_images(path: str | Path, *, resolution: Size | None = None, channels: i
         size = (min(size), min(size))
     name = f"{stored.path.name} ({len(stored)} pictures)" if is_checked else stored.path.name
     labels = stored.labels() if has_labels else None
-    return RenderedImages(name, lambda i: stored.decode(i, channels, size), len(stored), size, channels, labels)
+    return RenderedImages(name, lambda i: stored.decode(i, channels, size), len(stored), size, channels, labels, workers=READERS)
 
 
 def parse_size(text: str) -> tuple[int, int]:

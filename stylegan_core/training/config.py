@@ -83,6 +83,8 @@ class TrainingConfig:
             raise UsageError(f"--augment-p {self.augment_p}: from 0 to 1 is allowed")
         if not -1 <= self.ada_target <= 1 or self.ada_kimg <= 0 or self.ada_every < 1:
             raise UsageError("--target is from -1 to 1, ada_kimg above 0, ada_every 1 or more")
+        if self.anchor_weight > 0 and self.generator.c_dim > 0:
+            raise UsageError("--anchor-weight and --cond: z alone does not say which picture is its own; leave one out")
         if self.d_steps < 1 or self.d_steps > 100:
             raise UsageError(f"--d-steps {self.d_steps}: from 1 to 100 is allowed")
         if min(self.r1_gamma, self.r2_gamma, self.r1_every, self.pl_weight, self.freeze_d) < 0 or self.pl_every < 1:

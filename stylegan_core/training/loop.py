@@ -232,8 +232,8 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
     def judge(part: slice) -> dict[str, Tensor]:
         streams = samples.streams("discriminator", part)
         value, real_logits, fake_logits = discriminator_step(
-            run.seen(streams), real[part], fakes[part], c[part], loss=loss, fake_c=fake_c[part], shares=lambda: uniform(streams),
-            scale=len(real[part]) / batch, autocast=autocast)
+            run.seen(streams), real[part], fakes[part], c[part], loss=loss, fake_c=fake_c[part],
+            critic=run.seen(streams, discriminator), shares=lambda: uniform(streams), scale=len(real[part]) / batch, autocast=autocast)
         penalties = regularise(part) if config.r1_every == 1 else {}
         return {"loss_D": value, "real_logits": real_logits, "fake_logits": fake_logits, **penalties}
 

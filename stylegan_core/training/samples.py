@@ -51,8 +51,10 @@ def draw_labels(data: Any, streams: Streams, device: torch.device) -> Tensor:
 
 def real_batch(config: Any, data: Any, samples: Samples, batch: int) -> tuple[Tensor, Tensor, np.ndarray]:
     """(pictures [N, C, H, W] in [-1, 1], their labels [N, c_dim], their indices) of this process's share of a step."""
-    indices = batch_indices(len(data), config.batch, samples.step, config.seed)[samples.first : samples.first + batch]
+    indices, following = (batch_indices(len(data), config.batch, step, config.seed)[samples.first : samples.first + batch]
+                          for step in (samples.step, samples.step + 1))
     real = torch.from_numpy(data.images_u8(indices)).to(samples.device).float() / 127.5 - 1
+    data.expect(following)
     if config.mirror:
         flips = uniform(samples.streams("data", slice(0, batch))) < 0.5
         real = torch.where(flips.to(samples.device)[:, None, None, None], real.flip(3), real)

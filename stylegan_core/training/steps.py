@@ -73,11 +73,12 @@ def path_length_step(images: Tensor, ws: Tensor, noise: Tensor, pl_mean: Tensor,
 
 
 def discriminator_step(score: Score, real: Tensor, fake: Tensor, c: Tensor | None, *, loss: GANLoss = NON_SATURATING,
-                       fake_c: Tensor | None = None, shares: Callable[[], Tensor] | None = None, scale: float = 1.0,
-                       autocast: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+                       fake_c: Tensor | None = None, critic: Score | None = None, shares: Callable[[], Tensor] | None = None,
+                       scale: float = 1.0, autocast: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """(loss, real logits, fake logits), each [N]; fake images are detached. Two passes, so that no group mixes real and fake.
 
-    fake_c: labels of the fake images; None = those of the real ones. shares: draws [N] in [0, 1] for a loss with a penalty.
+    fake_c: labels of the fake images; None = those of the real ones. For a loss with a penalty, critic: scores what is differentiated
+    twice, None = score; shares: draws [N] in [0, 1].
     """
     fake_c = c if fake_c is None else fake_c
     with torch.autocast(real.device.type, torch.bfloat16, enabled=autocast):
@@ -85,7 +86,7 @@ def discriminator_step(score: Score, real: Tensor, fake: Tensor, c: Tensor | Non
         real_logits = score(real, c).float()
     value = loss.discriminator(real_logits, fake_logits)
     if loss.penalty is not None and shares is not None:
-        value = value + loss.penalty(score, real, fake.detach(), c, shares().to(real))
+        value = value + loss.penalty(critic or score, real, fake.detach(), c, shares().to(real))
     (value.mean() * scale).backward()
     return value.detach(), real_logits.detach().squeeze(1), fake_logits.detach().squeeze(1)
 

@@ -75,6 +75,20 @@ def test_large_sets_are_read_again_instead_of_kept(folder: Path, monkeypatch: py
     assert np.array_equal(data.images_u8([1, 0]), kept) and not len(data._pictures)
 
 
+def test_what_is_expected_is_read_ahead(folder: Path) -> None:
+    data = open_images(folder, resolution=8)
+    data.expect([2, 0])
+    assert set(data._coming) == {0, 2}
+    assert np.array_equal(data.images_u8([0, 1, 2]), open_images(folder, resolution=8).images_u8([0, 1, 2]))
+    data.expect([0, 1])  # kept already
+    assert not data._coming
+    (folder / "cats" / "a.png").write_bytes(b"gone")
+    broken = open_images(folder, resolution=8)
+    broken.expect([0])
+    with pytest.raises(ImageError, match=r"a\.png"):
+        broken.images_u8([0])
+
+
 def test_portraits_are_labelled_by_what_they_wear() -> None:
     data = portraits(40, 16, has_labels=True)
     labels = data.labels(range(40))
