@@ -37,5 +37,5 @@ def test_toy_divergences_shows_the_vanishing_gradient() -> None:
 
 
 def test_toy_divergences_finds_every_mode_with_r1() -> None:
-    modes, share = load("toy_divergences.py")["ring"]("non-saturating", r1_gamma=1.0)
-    assert modes == 8 and share > 0.4
+    modes, share = load("toy_divergences.py")["ring"]("non-saturating", r1_gamma=0.3)
+    assert modes == 8 and share > 0.5
