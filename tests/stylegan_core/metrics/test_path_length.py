@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -76,7 +78,7 @@ def test_great_circle_goes_at_constant_speed():
     a, b = (torch.randn(5, 8, generator=torch.Generator().manual_seed(seed)).double() for seed in (0, 1))
     points = [great_circle(a, b, torch.full([5, 1], t)) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert torch.allclose(points[0], F.normalize(a)) and torch.allclose(points[4], F.normalize(b))
-    angles = torch.stack([(p * q).sum(1).clamp(-1, 1).acos() for p, q in zip(points, points[1:])])
+    angles = torch.stack([(p * q).sum(1).clamp(-1, 1).acos() for p, q in itertools.pairwise(points)])
     assert torch.allclose(angles, angles[:1].expand_as(angles), atol=1e-6)
 
 
