@@ -31,13 +31,13 @@ def noise_effects(setting: Setting) -> Outcome:
         ws = generator.mapping(z, c).expand(DRAWS, -1, -1)
         noise = Noise.random(generator, [(seed, draw) for draw in range(DRAWS)]).maps
         images = generator.synthesis(ws, noise_mode="const", noise=noise)
-        logits = setting.judge.logits(images).double().cpu()
-        deviation = (images - images.mean(dim=0, keepdim=True)).double().cpu()
+        logits = setting.judge.logits(images).cpu().double()
+        deviation = (images - images.mean(dim=0, keepdim=True)).cpu().double()
         maps.append(deviation.square().mean(dim=(0, 1)).sqrt())
         spreads.append(logits.std(dim=0))
         means.append(logits.mean(dim=0))
         shares.append(fine_share(deviation))
-        fine_of_pictures.append(fine_share(images[:1].double().cpu()))
+        fine_of_pictures.append(fine_share(images[:1].cpu().double()))
         setting.tell("samples with other noise", number, setting.count)
     moved = (torch.stack(spreads).mean(dim=0) / torch.stack(means).std(dim=0).clamp(min=1e-9)).tolist()
     by_attribute = {name: round(value, 4) for name, value in zip(setting.judge.attribute_names, moved)}

@@ -26,14 +26,15 @@ def torgb_layers(generator: Generator) -> dict[str, slice]:
 
 
 def branches(generator: Generator, ws: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """(tRGB layer, what it adds to the pictures [N, C, H, W] up to a constant), from the lowest resolution upwards.
+    """(tRGB layer, what it adds to the pictures [N, C, H, W] beside its bias), from the lowest resolution upwards.
 
     The picture is the sum of its branches, and a tRGB layer without style draws nothing but its bias: a branch is the picture
     less the picture without its style. Noise is that of the generator.
     """
+    layers = torgb_layers(generator)
     styles = generator.synthesis.affine(ws)
     whole = generator.synthesis.render(styles, noise_mode="const")
-    for name, columns in torgb_layers(generator).items():
+    for name, columns in layers.items():
         without = styles.clone()
         without[:, columns] = 0
         yield name, whole - generator.synthesis.render(without, noise_mode="const")
@@ -49,9 +50,9 @@ class Contribution:
     def update(self, generator: Generator, ws: Tensor) -> None:
         """ws: [N, num_ws, w_dim]."""
         for name, branch in branches(generator, ws):
-            values = branch.double()
+            values = branch.cpu().double()
             count = torch.tensor(float(values.numel()), dtype=torch.float64)
-            parts = torch.stack([count, values.sum().cpu(), values.square().sum().cpu()])
+            parts = torch.stack([count, values.sum(), values.square().sum()])
             self._sums[name] = self._sums.get(name, torch.zeros(3, dtype=torch.float64)) + parts
 
     def deviations(self) -> dict[str, float]:

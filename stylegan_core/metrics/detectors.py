@@ -59,7 +59,7 @@ def judge_detector(judge: Features) -> Detector:
     def look(images: Tensor) -> Seen:
         vectors = judge.pooled(images.to(next(judge.parameters()).device))
         logits = judge.network.attributes(vectors)
-        return Seen(vectors, joint_probabilities(logits[:, binary].double().sigmoid()), logits)
+        return Seen(vectors, joint_probabilities(logits[:, binary].cpu().double().sigmoid()), logits)
 
     return Detector(judge.name, model_sha256(judge.network), look, has_classes=bool(binary), judge=judge)
 
@@ -69,7 +69,7 @@ def inception_detector(network: nn.Module, sha256: str, name: str = INCEPTION) -
 
     def look(images: Tensor) -> Seen:
         features, logits = network(whole_values(images.to(next(network.parameters()).device)))
-        return Seen(features, logits.double().softmax(dim=1))
+        return Seen(features, logits.cpu().double().softmax(dim=1))
 
     return Detector(name, sha256, look, is_inception=True, has_classes=True)
 

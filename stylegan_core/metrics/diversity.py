@@ -15,6 +15,7 @@ def pair_similarity(images: Tensor) -> Tensor:
 
     Pictures below 176 px have three scales, and the figure is called ms_ssim_3 then, see `reconstruction.ms_ssim_name`.
     """
+    images = images.cpu() if images.device.type == "mps" else images  # which has no float64
     images_u8 = to_u8(images)[: len(images) // 2 * 2]
     return ms_ssim(images_u8[0::2], images_u8[1::2]) if len(images_u8) else torch.zeros(0, dtype=torch.float64)
 
