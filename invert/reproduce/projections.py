@@ -15,7 +15,7 @@ from invert.reproduce.setting import Outcome, Setting, verdict_of
 from stylegan_core.images import to_u8
 from stylegan_core.metrics.reconstruction import psnr
 
-SPACE, PRESET = "w", "fast"
+SPACE, PRESET, PERCEPTUAL = "w", "fast", "auto"
 STEPS: int | None = None  # None = the preset's
 APART = 0.9  # area under the curve from which on the two count as apart
 
@@ -36,7 +36,7 @@ def projection_gap(setting: Setting) -> Outcome:
 
 def projected(setting: Setting, images: Tensor, what: str) -> dict[str, list[float]]:
     """'distance' of the judge and 'psnr', one value for each picture."""
-    projector = PresetProjector(space=SPACE, preset=PRESET, steps=STEPS, seed=setting.seed)
+    projector = PresetProjector(space=SPACE, preset=PRESET, steps=STEPS, perceptual=PERCEPTUAL, seed=setting.seed)
     distances: list[float] = []
     ratios: list[float] = []
     for part in images.split(default_batch(setting.generator.img_resolution, images.device.type)):

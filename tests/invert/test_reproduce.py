@@ -33,6 +33,7 @@ def setting(judge, tmp_path, count: int, **config) -> Setting:
 @pytest.mark.parametrize("name", sorted(EXPERIMENTS))
 def test_every_experiment_runs_and_says_one_word(name, judge, tmp_path, monkeypatch):
     monkeypatch.setattr(projections, "STEPS", 2)
+    monkeypatch.setattr(projections, "PERCEPTUAL", "none")
     chosen = experiment(name)
     given = setting(judge, tmp_path, chosen.smallest)
     outcome = chosen.measure(given)
