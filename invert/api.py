@@ -40,6 +40,7 @@ def project(
     device: str = "auto",
     restarts: int | None = None,
     class_index: int | str | None = None,
+    transform: bool = False,
     fit: str = "crop",
     mask: Picture | None = None,
     callback: Callback | None = None,
@@ -48,13 +49,14 @@ def project(
 
     image: a path, a Pillow picture, an array [H, W], [H, W, 1, 3 or 4] uint8, or a tensor [C, H, W] or [N, C, H, W] in
     [-1, 1]. model: a short name, a checkpoint, or a generator (which stays on its device). space: 'z', 'w', 'w+', 's'.
-    steps, restarts: None = the preset's. class_index: of a conditional model, or 'search'. fit: 'crop', 'pad',
-    'stretch'. mask: white where the picture counts, the same size as the picture; None = everywhere. The options are
-    those of `invert project`; its errors are subclasses of `stylegan_core.errors.InvertError`.
+    steps, restarts: None = the preset's. class_index: of a conditional model, or 'search'. transform: find rotation and
+    motion of a StyleGAN3's input too. fit: 'crop', 'pad', 'stretch'. mask: white where the picture counts, the same size
+    as the picture; None = everywhere. The options are those of `invert project`; its errors are subclasses of
+    `stylegan_core.errors.InvertError`.
     """
     from invert.projectors.project import project_images
 
-    options = ProjectOptions(space, preset, steps, seed, perceptual, start, restarts, class_index, fit).validate()
+    options = ProjectOptions(space, preset, steps, seed, perceptual, start, restarts, class_index, fit, transform=transform).validate()
     loaded = _loaded(model, device)
     generator = loaded.generator
     pictures = _pictures(image, keep_alpha=generator.img_channels == 4)

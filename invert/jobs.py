@@ -46,6 +46,7 @@ class ProjectOptions:
     fit: str = "crop"
     background: str = "white"
     max_pixels: int = MAX_PIXELS
+    transform: bool = False  # also find rotation and motion of the generator's input (StyleGAN3)
     mask: str | None = None  # a picture, or a folder with a mask of the same stem for each picture
 
     def validate(self) -> ProjectOptions:
@@ -75,6 +76,8 @@ class ProjectOptions:
         if Path(self.start).is_file():
             values["start"] = file_sha256(self.start)
         del values["max_pixels"]
+        if not self.transform:
+            del values["transform"]  # so that the hash of what was made before stays
         return values
 
 

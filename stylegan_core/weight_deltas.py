@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from stylegan_core.errors import LatentError
+from stylegan_core.input_transform import BUFFER
 
 WeightDeltas = Mapping[str, Tensor]  # parameter name in the generator → [N, *shape of the parameter]
 
 
 def check_deltas(deltas: WeightDeltas, generator: Any, count: int) -> None:
     """Raises LatentError when a delta names no parameter of this generator, or has another shape, or is not finite."""
-    parameters = dict(generator.named_parameters())
+    parameters = changeable(generator)
     for name, delta in deltas.items():
         if name not in parameters:
             raise LatentError(
@@ -31,13 +32,19 @@ def check_deltas(deltas: WeightDeltas, generator: Any, count: int) -> None:
 def call_with(generator: Any, deltas: Mapping[str, Tensor], function: Callable[[Any], Tensor]) -> Tensor:
     """function(generator) with every named parameter being its weight plus its delta [*shape]; the generator stays.
 
-    Gradients reach the deltas. One image at a time: the deltas have no batch axis here.
+    Gradients reach the deltas. One image at a time: the deltas have no batch axis here; that of the input transform may have one.
     """
     if not deltas:
         return function(generator)
-    parameters = dict(generator.named_parameters())
+    parameters = changeable(generator)
     changed = {f"generator.{name}": parameters[name] + delta.to(parameters[name]) for name, delta in deltas.items()}
     return torch.func.functional_call(_Calling(generator, function), changed, ())
+
+
+def changeable(generator: Any) -> dict[str, Tensor]:
+    """What a delta may change: parameters, and the user's transform of a StyleGAN3's input."""
+    changes: dict[str, Tensor] = dict(generator.named_parameters())
+    return changes | {name: value for name, value in generator.named_buffers() if name == BUFFER}
 
 
 def between(tuned: nn.Module, original: nn.Module) -> dict[str, Tensor]:

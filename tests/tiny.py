@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stylegan_core.networks.build import build
-from stylegan_core.networks.configs import StyleGAN2Config
+from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN3Config
 
 
 def tiny_generator(seed: int = 0, *, noise_strength: float = 0.1, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
@@ -27,6 +27,27 @@ def tiny_generator(seed: int = 0, *, noise_strength: float = 0.1, dtype: torch.d
         c = torch.eye(generator.c_dim, dtype=dtype)[torch.arange(500) % generator.c_dim] if generator.c_dim else None
         if hasattr(generator.mapping, "w_avg"):
             generator.mapping.w_avg.copy_(generator.mapping.to_w(z, c).mean(dim=0))
+    return generator
+
+
+def tiny_stylegan3(seed: int = 0, *, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
+    """A StyleGAN3-T of 32 px with unit magnitudes all through, an input that w moves a little, and a w_avg of its samples."""
+    facts = {"z_dim": 16, "w_dim": 16, "img_resolution": 32, "channel_base": 256, "channel_max": 16, "num_layers": 6, "mapping_layers": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = build(StyleGAN3Config(**{**facts, **config})).to(dtype)
+        z = torch.randn(500, generator.z_dim, dtype=dtype)
+    c = torch.eye(generator.c_dim, dtype=dtype)[torch.arange(500) % generator.c_dim] if generator.c_dim else None
+    with torch.no_grad():
+        generator.synthesis.input.affine.weight.copy_(torch.randn(4, generator.w_dim, generator=torch.Generator().manual_seed(1)) * 0.1)
+        betas = {layer: layer.magnitude_ema_beta for layer in generator.synthesis.children() if hasattr(layer, "magnitude_ema_beta")}
+        for layer in betas:
+            layer.magnitude_ema_beta = 0.0
+        ws = generator.mapping(z, c)
+        generator.synthesis(ws[:8], update_emas=True)
+        for layer, beta in betas.items():
+            layer.magnitude_ema_beta = beta
+        generator.mapping.w_avg.copy_(ws[:, 0].mean(dim=0))
     return generator
 
 

@@ -65,7 +65,8 @@ def generator(
     ] = "portraits",
     preset: Annotated[
         str,
-        typer.Option("--preset", "--cfg", metavar="NAME", help="portraits64, small, config-e, config-f.", rich_help_panel=RUN),
+        typer.Option("--preset", "--cfg", metavar="NAME", rich_help_panel=RUN,
+                     help="portraits64, small, config-e, config-f, stylegan3-t, stylegan3-r."),
     ] = "portraits64",
     resolution: Annotated[
         int | None,
@@ -77,6 +78,8 @@ def generator(
     micro_batch: Annotated[int | None, typer.Option("--micro-batch", metavar="N", help="Images per pass.", rich_help_panel=RUN)] = None,
     lr: Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate.", rich_help_panel=LOSS)] = None,
     gamma: Annotated[float | None, typer.Option("--gamma", metavar="X", help="Weight of R1.", rich_help_panel=LOSS)] = None,
+    channel_base: Annotated[int | None, typer.Option("--channel-base", "--cbase", metavar="N", help="Width.", rich_help_panel=RUN)] = None,
+    channel_max: Annotated[int | None, typer.Option("--channel-max", "--cmax", metavar="N", help="Most.", rich_help_panel=RUN)] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored half of the time.")] = False,
     precision: Annotated[str | None, typer.Option("--precision", metavar="NAME", help="fp32 or bf16.", rich_help_panel=RUN)] = None,
     snapshot_kimg: Annotated[
@@ -106,7 +109,7 @@ def generator(
     dry_run: options.DryRun = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a StyleGAN2. A run that was stopped goes on when the same command is started again.
+    """Train a StyleGAN2 or StyleGAN3. A run that was stopped goes on when the same command is started again.
 
     \b
     Examples:
@@ -126,7 +129,7 @@ def generator(
     set_threads(threads)
     pictures = open_data(data, resolution=resolution, count=count)
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
-             "precision": precision, "snapshot_kimg": snapshot_kimg}  # fmt: skip
+             "precision": precision, "snapshot_kimg": snapshot_kimg, "channel_base": channel_base, "channel_max": channel_max}  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     given.update(noise_delay_kimg=noise_delay_kimg, anchor_weight=anchor_weight, compile=compile_)
     if warm_start_kimg > 0:

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from stylegan_core.errors import UsageError
-from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig, config_to_dict
+from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig, StyleGAN3Config, config_to_dict
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
     """A run of the StyleGAN2 trainer (SG2 Sec. 3; SG2-ADA App. B for the rates)."""
 
-    generator: StyleGAN2Config
+    generator: StyleGAN2Config | StyleGAN3Config
     discriminator: StyleGAN2DiscriminatorConfig
     kimg: float = 1000.0                   # length in thousands of real images shown
     batch: int = 32
     micro_batch: int | None = None      # images per pass, gradients are summed up to the batch; None = the batch
     seed: int = 0
     lr: float = 0.0025                     # both networks
+    d_lr: float | None = None           # of the discriminator; None = lr
     beta2: float = 0.99                    # Adam; beta1 is 0
     r1_gamma: float = 0.05
     r1_every: int = 16                     # steps; 0 = never
@@ -33,6 +34,8 @@ class TrainingConfig:
     ema_rampup: float | None = 0.05     # None = constant half-life
     generator_delay_kimg: float = 0.0      # the discriminator trains alone for this long, after a warm start of the generator
     noise_delay_kimg: float = 0.0          # no noise inputs for this long, so that detail is first drawn from w; then from strength 0
+    blur_sigma: float = 0.0                # pixels, of what the discriminator sees at first (SG3 App. D); 0 = never
+    blur_fade_kimg: float = 0.0            # until it has fallen to 0
     anchor_weight: float = 0.0             # of the distance from G(z_i) to picture i, for data drawn from known z; 0 = none
     mirror: bool = False                   # show every picture mirrored half of the time
     precision: str = "fp32"                # fp32, or bf16 = autocast where the machine has it
@@ -78,26 +81,52 @@ class Preset:
     w_dim: int
     mapping_layers: int
     options: Mapping[str, Any]
+    family: str = "stylegan2"
+    layers: Mapping[str, Any] = field(default_factory=dict)  # more fields of the generator
 
 
+_SG3: Mapping[str, Any] = {"batch": 32, "lr": 0.0025, "d_lr": 0.002, "pl_weight": 0.0, "mixing_prob": 0.0}
 PRESETS: Mapping[str, Preset] = {
     # the bundled model's, for two CPU cores
     "portraits64": Preset(2048, 192, 1024, 128, 4, {"batch": 16, "lr": 0.002, "r1_gamma": 0.1, "pl_every": 8, "mixing_prob": 0.5}),
     # a GPU of any size
     "small": Preset(4096, 256, 4096, 256, 8, {"batch": 32, "lr": 0.0025, "r1_gamma": 0.1}),
+    # SG3 Sec. 3: translation (T), and rotation too (R: 1×1 kernels, twice the channels, radial filters, blur at the start)
+    "stylegan3-t": Preset(32768, 512, 32768, 512, 2, _SG3, "stylegan3"),
+    "stylegan3-r": Preset(65536, 1024, 32768, 512, 2, {**_SG3, "blur_sigma": 10.0, "blur_fade_kimg": 200.0}, "stylegan3",
+                          {"conv_kernel": 1, "use_radial_filters": True}),
     # SG2 Table 1, rows E and F
     "config-e": Preset(16384, 512, 16384, 512, 8, {"batch": 32, "lr": 0.002, "r1_gamma": 10.0}),
     "config-f": Preset(32768, 512, 32768, 512, 8, {"batch": 32, "lr": 0.002, "r1_gamma": 10.0}),
 }
 
 
-def preset_config(name: str, *, resolution: int, img_channels: int = 3, c_dim: int = 0, **options: Any) -> TrainingConfig:
+def preset_config(name: str, *, resolution: int, img_channels: int = 3, c_dim: int = 0,
+                  channel_base: int | None = None, channel_max: int | None = None,  # of both networks; None = the preset's
+                  **options: Any) -> TrainingConfig:
     """The TrainingConfig of a preset; options override its fields. Raises UsageError for an unknown name."""
     if name not in PRESETS:
         raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)} is allowed")
     preset = PRESETS[name]
+    if channel_base is not None:
+        preset = replace(preset, channel_base=channel_base, d_channel_base=channel_base)
+    if channel_max is not None:
+        preset = replace(preset, channel_max=channel_max)
     shared: dict[str, Any] = dict(c_dim=c_dim, img_resolution=resolution, img_channels=img_channels, channel_max=preset.channel_max)
     generator = StyleGAN2Config(z_dim=preset.w_dim, w_dim=preset.w_dim, mapping_layers=preset.mapping_layers, w_avg_beta=0.998,
                                 channel_base=preset.channel_base, **shared)
     discriminator = StyleGAN2DiscriminatorConfig(channel_base=preset.d_channel_base, **shared)
+    if preset.family == "stylegan3":
+        return stylegan3_config(preset, shared, discriminator, options)
     return TrainingConfig(generator, discriminator, **{**preset.options, **options}).validate()
+
+
+def stylegan3_config(preset: Preset, shared: Mapping[str, Any], discriminator: StyleGAN2DiscriminatorConfig,
+                     options: Mapping[str, Any]) -> TrainingConfig:
+    """R1 in proportion to the pixels, from 32.8 at 1024 px as officially; magnitudes with a half-life of 20 000 images."""
+    chosen = {"r1_gamma": 32.8 * (shared["img_resolution"] / 1024) ** 2, **preset.options, **options}
+    generator = StyleGAN3Config(z_dim=preset.w_dim, w_dim=preset.w_dim, mapping_layers=preset.mapping_layers,
+                                channel_base=preset.channel_base, magnitude_ema_beta=0.5 ** (chosen["batch"] / 20e3),
+                                **{**shared, **preset.layers})
+    discriminator = replace(discriminator, channel_max=min(discriminator.channel_max, 512))
+    return TrainingConfig(generator, discriminator, **chosen).validate()

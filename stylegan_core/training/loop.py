@@ -10,7 +10,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from stylegan_core.files import write_json
 from stylegan_core.networks.build import build
 from stylegan_core.progress import StepInfo
 from stylegan_core.training.anchor import TWIN_WEIGHT, complete, paired_distance, twin_distance
+from stylegan_core.training.blur import blur_sigma_at, blurred
 from stylegan_core.training.config import TrainingConfig
 from stylegan_core.training.distributed import any_stops, average, average_gradients, num_processes, rank
-from stylegan_core.training.ema import ema_beta, update_ema
+from stylegan_core.training.ema import ema_beta, running_means, training_render, update_ema
 from stylegan_core.training.snapshot import STATE_FILE, snapshot_name, write_snapshot
 from stylegan_core.training.state import load_state
 from stylegan_core.training.steps import discriminator_step, generator_step, mixed_ws, path_length_step, r1_step
@@ -123,8 +124,9 @@ def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Mod
     average = copy.deepcopy(generator).eval().requires_grad_(False)
     pl_every = config.pl_every if config.pl_weight > 0 else 0
     optimisers: dict[str, torch.optim.Optimizer] = {
-        "opt_G": lazy_adam(generator, config, pl_every), "opt_D": lazy_adam(discriminator, config, config.r1_every)}
-    quick: list[Callable[..., Tensor]] = [generator.synthesis.render, discriminator, paired_distance]
+        "opt_G": lazy_adam(generator, config, pl_every),
+        "opt_D": lazy_adam(discriminator, replace(config, lr=config.d_lr or config.lr), config.r1_every)}
+    quick: list[Callable[..., Tensor]] = [training_render(generator), discriminator, paired_distance]
     if config.compile:
         quick = [torch.compile(function, dynamic=False) for function in quick]
     render, score, distance = quick
@@ -155,6 +157,8 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
     c = None  # TrainingConfig.validate refuses conditional networks
     autocast = config.precision == "bf16"
     generator, discriminator = run.generator, run.discriminator
+    sigma = blur_sigma_at(run.step * config.batch, config.blur_sigma, config.blur_fade_kimg)
+    score, critic = blurred(run.score, sigma), blurred(discriminator, sigma)
     measured: dict[str, list[Tensor]] = {}
 
     # Generator.
@@ -179,7 +183,7 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
                 distance = run.distance(images, real[first : first + micro], features) * is_single
                 anchor = config.anchor_weight * (distance + twin_term(generator, data, indices[first : first + micro], ws, rng))
                 _append(measured, anchor=distance)
-        _append(measured, loss_G=generator_step(run.score, images, c, anchor=anchor, scale=micro / batch, autocast=autocast))
+        _append(measured, loss_G=generator_step(score, images, c, anchor=anchor, scale=micro / batch, autocast=autocast))
         fakes.append(images.detach())
     if trains_generator:
         average_gradients(generator)
@@ -204,7 +208,7 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
     run.optimisers["opt_D"].zero_grad(set_to_none=True)
     for index, first in enumerate(range(0, batch, micro)):
         loss, real_logits, fake_logits = discriminator_step(
-            run.score, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast)
+            score, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast)
         _append(measured, loss_D=loss, real_logits=real_logits, fake_logits=fake_logits)
     average_gradients(discriminator)
     run.optimisers["opt_D"].step()
@@ -213,13 +217,13 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
     if config.r1_every > 0 and run.step % config.r1_every == 0:
         run.optimisers["opt_D"].zero_grad(set_to_none=True)
         for first in range(0, batch, micro):
-            penalty = r1_step(discriminator, real[first : first + micro], c, gamma=config.r1_gamma,
+            penalty = r1_step(critic, real[first : first + micro], c, gamma=config.r1_gamma,
                               scale=config.r1_every * micro / batch)
             _append(measured, r1=penalty)
         average_gradients(discriminator)
         run.optimisers["opt_D"].step()
 
-    average([run.pl_mean, generator.w_avg])
+    average([run.pl_mean, *running_means(generator)])
     update_ema(run.average, generator, ema_beta(config.batch, run.step * config.batch, config.ema_kimg, config.ema_rampup))
     return {name: torch.cat(values) for name, values in measured.items()}
 

@@ -17,7 +17,6 @@ from stylegan_core.losses.adversarial import (
     path_lengths,
     r1_penalty,
 )
-from stylegan_core.networks.discriminator import StyleGAN2Discriminator
 from stylegan_core.networks.stylegan2 import StyleGAN2Generator
 
 
@@ -66,7 +65,7 @@ def discriminator_step(discriminator: Callable[..., Tensor], real: Tensor, fake:
     return loss.detach(), real_logits.detach().squeeze(1), fake_logits.detach().squeeze(1)
 
 
-def r1_step(discriminator: StyleGAN2Discriminator, real: Tensor, c: Tensor | None, *, gamma: float, scale: float = 1.0) -> Tensor:
+def r1_step(discriminator: Callable[..., Tensor], real: Tensor, c: Tensor | None, *, gamma: float, scale: float = 1.0) -> Tensor:
     """Penalty [N] of the gradient at real images."""
     real = real.detach().requires_grad_(True)
     penalty = r1_penalty(real, discriminator(real, c))

@@ -22,12 +22,12 @@ from stylegan_core.checkpoints.native import save_native
 from stylegan_core.data.images import batch_indices
 from stylegan_core.features import Features
 from stylegan_core.networks.build import build
-from stylegan_core.networks.configs import StyleGAN2Config
+from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN3Config
 from stylegan_core.progress import StepInfo
 from stylegan_core.provenance import version
 from stylegan_core.training.anchor import TWIN_WEIGHT, PairedData, complete, paired_distance, twin_distance
 from stylegan_core.training.distributed import average, average_gradients, num_processes, rank
-from stylegan_core.training.ema import update_ema
+from stylegan_core.training.ema import training_render, update_ema
 from stylegan_core.training.loop import step_seed
 from stylegan_core.training.snapshot import save_samples
 
@@ -65,8 +65,8 @@ def fit_mapping(generator: Any, data: PairedData, *, seed: int = 0, num_steps: i
     return missing
 
 
-def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *, kimg: float, batch: int = 16, lr: float = 0.004,
-               seed: int = 0, precision: str = "fp32", compile: bool = False, device: str = "cpu",
+def warm_start(config: StyleGAN2Config | StyleGAN3Config, data: PairedData, output: str | Path, *, kimg: float, batch: int = 16,
+               lr: float = 0.004, seed: int = 0, precision: str = "fp32", compile: bool = False, device: str = "cpu",
                features: Features | None = None,  # their distance is added; None = the pyramid alone
                start: nn.Module | None = None,    # weights to begin with, mapping fitted; None = random
                callback: Callable[[StepInfo], bool | None] | None = None) -> Path:
@@ -89,7 +89,7 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
     mapping_lr = lr * MAPPING_LR_FACTOR / config.mapping_lr_multiplier
     optimiser = torch.optim.Adam([{"params": generator.synthesis.parameters(), "lr": lr},
                                   {"params": generator.mapping.parameters(), "lr": mapping_lr}], betas=(0.9, 0.99))
-    render: Callable[..., Tensor] = generator.synthesis.render
+    render = training_render(generator)
     distance = paired_distance
     if compile:
         render, distance = torch.compile(render, dynamic=False), torch.compile(distance, dynamic=False)
