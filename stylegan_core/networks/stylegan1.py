@@ -21,15 +21,16 @@ from stylegan_core.networks.layers import FullyConnectedLayer, best_memory_forma
 from stylegan_core.networks.mapping import MappingNetwork
 from stylegan_core.networks.noise_inputs import noise_maps
 from stylegan_core.networks.stylegan1_configs import StyleGAN1Config, check_lod
+from stylegan_core.ops.bias_act import bias_act
 from stylegan_core.ops.upfirdn2d import filter2d, setup_filter
 
 NEGATIVE_SLOPE = {"lrelu": 0.2, "relu": 0.0}
 GAIN = math.sqrt(2)  # of a layer that an activation follows, in its weights (He et al. 2015)
 
 
-def upscaling_convolution(x: Tensor, weight: Tensor) -> Tensor:
+def upscaling_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A 3×3 convolution of the nearest-neighbour upsampled x: [N, in, H, W] → [N, out, 2H, 2W], in one step with 4×4 kernels."""
-    return F.conv_transpose2d(x, widened(weight.flip([2, 3])).transpose(0, 1), stride=2, padding=1)
+    return F.conv_transpose2d(x, widened(weight.flip([2, 3])).transpose(0, 1), bias, stride=2, padding=1)
 
 
 def downscaling_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -59,9 +60,10 @@ class SynthesisLayer(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, *, up: int = 1, use_styles: bool = True,
                  use_instance_norm: bool = True, use_pixel_norm: bool = False, use_noise: bool = True, norm_eps: float = 1e-8,
-                 activation: str = "lrelu", resample_filter: Sequence[float] = (1, 2, 1)):
+                 activation: str = "lrelu", resample_filter: Sequence[float] = (1, 2, 1), blurs_bias: bool = False):
         super().__init__()
         self.out_channels, self.up, self.norm_eps = out_channels, up, norm_eps
+        self.blurs_bias = blurs_bias and up > 1
         self.use_instance_norm, self.use_pixel_norm = use_instance_norm, use_pixel_norm
         self.slope = NEGATIVE_SLOPE[activation]
         if in_channels > 0:
@@ -77,13 +79,16 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor | None, noise: Tensor | None = None) -> Tensor:
         """style: None for a layer without one. noise: [N or 1, 1, H·up, W·up]; None = no noise."""
+        bias = self.bias.to(x.dtype)
         if hasattr(self, "weight"):
             weight = (self.weight * self.weight_gain).to(x.dtype)
-            x = F.conv2d(x, weight, padding=1) if self.up == 1 else blurred(upscaling_convolution(x, weight), self.blur)
-        offset = self.bias.to(x.dtype)[:, None, None]
+            if self.up == 1:
+                x = F.conv2d(x, weight, padding=1)
+            else:
+                x = blurred(upscaling_convolution(x, weight, bias if self.blurs_bias else None), self.blur)
         if noise is not None:
-            offset = torch.addcmul(offset, noise.to(x.dtype), self.noise_strength.to(x.dtype)[:, None, None])
-        x = F.leaky_relu(x + offset, self.slope)
+            x = torch.addcmul(x, noise.to(x.dtype), self.noise_strength.to(x.dtype)[:, None, None])
+        x = bias_act(x, None if self.blurs_bias else bias, act="lrelu", alpha=self.slope, gain=1)
         if self.use_pixel_norm:
             x = normalize_2nd_moment(x)
         return self.normalised(x, None if style is None else style.to(x.dtype))
@@ -130,7 +135,8 @@ class SynthesisBlock(nn.Module):
         channels, first = config.width(resolution), resolution == 4
         layer_kwargs: dict[str, Any] = dict(
             use_styles=config.use_styles, use_instance_norm=config.use_instance_norm, use_pixel_norm=config.use_pixel_norm,
-            use_noise=config.use_noise, norm_eps=config.norm_eps, activation=config.activation, resample_filter=config.resample_filter)
+            use_noise=config.use_noise, norm_eps=config.norm_eps, activation=config.activation, resample_filter=config.resample_filter,
+            blurs_bias=config.blurs_bias)
         if first and config.use_const:
             self.const = nn.Parameter(torch.ones(channels, 4, 4))
         elif first:

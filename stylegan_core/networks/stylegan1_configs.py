@@ -35,6 +35,7 @@ class StyleGAN1Config:
     channel_base: int = 16384
     channel_max: int = 512
     resample_filter: tuple[float, ...] = (1.0, 2.0, 1.0)  # behind nearest-neighbour upsampling; (1,) = none
+    blurs_bias: bool = False               # add the bias of an upsampling layer before its low-pass filter, as one port does
     activation: str = "lrelu"              # lrelu, relu
     use_const: bool = True                 # start from a learned constant; False = from w, through a dense layer
     use_styles: bool = True                # scale and shift of every layer from w
