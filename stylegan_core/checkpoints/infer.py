@@ -20,12 +20,12 @@ Views = Mapping[str, TensorView]
 def infer_generator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2Config:
     """views: native name → view. settings: fields that no shape shows (activation, conv_clamp, …); sizes among them are
     compared. Raises CheckpointError when tensors are missing or disagree with a setting."""
-    resolutions = resolutions_of(views, "synthesis.b", ".conv1.weight")
+    resolutions = _resolutions(views, "synthesis.b", ".conv1.weight")
     last = f"synthesis.b{resolutions[-1]}"
-    shapes = Shapes(views)
+    shapes = _Shapes(views)
     z_and_c, embed = shapes.of("mapping.fc0.weight", 2)[1], 0
     features: dict[str, int] = {}
-    mapping_layers = count_of(views, "mapping.fc{}.weight")
+    mapping_layers = _count(views, "mapping.fc{}.weight")
     found: dict[str, Any] = {"c_dim": 0}
     if "mapping.embed.weight" in views:
         embed, found["c_dim"] = shapes.of("mapping.embed.weight", 2)
@@ -45,13 +45,13 @@ def infer_generator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2Confi
     w_dim = found["w_dim"]
     found |= {name: None if width == w_dim else width for name, width in features.items()}
     found |= _filter(views, "synthesis.b4.resample_filter", settings)
-    return StyleGAN2Config(channels=widths, **merged(found, widths, settings)).validate()
+    return StyleGAN2Config(channels=widths, **_merged(found, widths, settings)).validate()
 
 
 def infer_discriminator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2DiscriminatorConfig:
     """The same for a discriminator."""
-    shapes = Shapes(views)
-    resolutions = (4, *resolutions_of(views, "b", ".conv0.weight", first=8))
+    shapes = _Shapes(views)
+    resolutions = (4, *_resolutions(views, "b", ".conv0.weight", first=8))
     widths = {resolution: shapes.of(f"b{resolution}.conv0.weight", 4)[0] for resolution in resolutions[1:]}
     widths[4], with_statistic = shapes.of("b4.conv.weight", 4)[:2]
     found: dict[str, Any] = {
@@ -67,14 +67,14 @@ def infer_discriminator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2D
         found["architecture"] = "skip"
     if "mapping.embed.weight" in views:
         embed, found["c_dim"] = shapes.of("mapping.embed.weight", 2)
-        found["mapping_layers"] = count_of(views, "mapping.fc{}.weight")
+        found["mapping_layers"] = _count(views, "mapping.fc{}.weight")
         found["cmap_dim"] = cmap_dim = shapes.of("b4.out.weight", 2)[0]
         found["mapping_embed_features"] = None if embed == cmap_dim else embed
         hidden = shapes.of("mapping.fc0.weight", 2)[0] if found["mapping_layers"] > 1 else cmap_dim
         found["mapping_layer_features"] = None if hidden == cmap_dim else hidden
     widths = dict(sorted(widths.items()))
     found |= _filter(views, f"b{resolutions[-1]}.resample_filter", settings)
-    return StyleGAN2DiscriminatorConfig(channels=widths, **merged(found, widths, settings)).validate()
+    return StyleGAN2DiscriminatorConfig(channels=widths, **_merged(found, widths, settings)).validate()
 
 
 def taps_of(view: TensorView, name: str) -> tuple[float, ...]:
@@ -92,14 +92,11 @@ def taps_of(view: TensorView, name: str) -> tuple[float, ...]:
     return tuple(taps.tolist())
 
 
-class Shapes:
-    """Shapes by name; what is missing or has another number of axes is a CheckpointError."""
-
+class _Shapes:
     def __init__(self, views: Views) -> None:
         self.views = views
 
     def of(self, name: str, num_dimensions: int) -> tuple[int, ...]:
-        """The shape of a tensor that must be there."""
         if name not in self.views:
             part = " (there is no mapping network)" if name == "mapping.fc0.weight" else ""
             raise CheckpointError(f"{name!r} is missing{part}")
@@ -109,8 +106,8 @@ class Shapes:
         return shape
 
 
-def resolutions_of(views: Views, prefix: str, suffix: str, first: int = 4) -> tuple[int, ...]:
-    """4, 8, … without a gap, from the blocks that have any tensor at all."""
+def _resolutions(views: Views, prefix: str, suffix: str, first: int = 4) -> tuple[int, ...]:
+    # 4, 8, … without a gap, from the blocks that have any tensor at all.
     blocks = {name[len(prefix) :].split(".", 1)[0] for name in views if name.startswith(prefix)}
     held = sorted(int(block) for block in blocks if block.isascii() and block.isdigit() and len(block) < 6)
     last = held[-1] if held else first
@@ -128,8 +125,7 @@ def _filter(views: Views, name: str, settings: Mapping[str, Any]) -> dict[str, A
     return {} if "resample_filter" in settings or name not in views else {"resample_filter": taps_of(views[name], name)}
 
 
-def count_of(views: Views, pattern: str) -> int:
-    """How many names there are of a pattern with {} for 0, 1, …"""
+def _count(views: Views, pattern: str) -> int:
     count = 0
     while count < MAX_LAYERS and pattern.format(count) in views:
         count += 1
@@ -145,10 +141,10 @@ def _generator_architecture(views: Views, resolutions: tuple[int, ...], settings
     return "orig" if with_rgb == [resolutions[-1]] else "skip"
 
 
-def merged(found: Mapping[str, Any], widths: Mapping[int, int], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """found and settings together; where the file declares one thing and its tensors say another, neither is believed."""
-    fields = dict(settings)
-    base, limit = fields.pop("channel_base", None), fields.pop("channel_max", None)
+def _merged(found: Mapping[str, Any], widths: Mapping[int, int], settings: Mapping[str, Any]) -> dict[str, Any]:
+    # Where the file declares one thing and its tensors say another, neither is believed.
+    merged = dict(settings)
+    base, limit = merged.pop("channel_base", None), merged.pop("channel_max", None)
     if base is not None and limit is not None:
         for resolution, width in widths.items():
             if type(base) is not int or type(limit) is not int or min(base // resolution, limit) != width:
@@ -157,14 +153,14 @@ def merged(found: Mapping[str, Any], widths: Mapping[int, int], settings: Mappin
                 raise CheckpointError(f"the file declares {said}, but its tensors have {held}")
     default = found.get("w_dim", found.get("cmap_dim"))
     for name, value in found.items():
-        if name in ("mapping_embed_features", "mapping_layer_features") and fields.get(name) == default:
-            fields[name] = None  # declared, but the default
-        if name in fields and fields[name] != value and not (name == "cmap_dim" and fields[name] is None):
-            said = display(fields[name], max_length=40)
+        if name in ("mapping_embed_features", "mapping_layer_features") and merged.get(name) == default:
+            merged[name] = None  # declared, but the default
+        if name in merged and merged[name] != value and not (name == "cmap_dim" and merged[name] is None):
+            said = display(merged[name], max_length=40)
             raise CheckpointError(f"the file declares {name} {said}, but its tensors say {value}")
-        fields[name] = value
-    _check_numbers(fields)
-    return fields
+        merged[name] = value
+    _check_numbers(merged)
+    return merged
 
 
 def _check_numbers(settings: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stylegan_core.checkpoints.infer import Shapes, Views, count_of, merged, resolutions_of
+from stylegan_core.checkpoints.infer import Views, _count, _merged, _resolutions, _Shapes
 from stylegan_core.networks.stylegan1_configs import StyleGAN1Config, StyleGAN1DiscriminatorConfig
 
 
@@ -14,7 +14,7 @@ def infer_stylegan1(views: Views, settings: Mapping[str, Any]) -> StyleGAN1Confi
 
     Raises CheckpointError when tensors are missing or disagree with a setting.
     """
-    resolutions, shapes = resolutions_of(views, "synthesis.b", ".conv1.weight"), Shapes(views)
+    resolutions, shapes = _resolutions(views, "synthesis.b", ".conv1.weight"), _Shapes(views)
     widths = {resolution: shapes.of(f"synthesis.b{resolution}.conv1.weight", 4)[0] for resolution in resolutions}
     use_styles, use_const = "synthesis.b4.conv1.affine.weight" in views, "synthesis.b4.const" in views
     reader = "synthesis.b4.conv1.affine.weight" if use_styles else "synthesis.b4.dense"
@@ -23,7 +23,7 @@ def infer_stylegan1(views: Views, settings: Mapping[str, Any]) -> StyleGAN1Confi
     if "mapping.embed.weight" in views:
         embed, found["c_dim"] = shapes.of("mapping.embed.weight", 2)
         found["mapping_embed_features"] = None if embed == w_dim else embed
-    layers = count_of(views, "mapping.fc{}.weight")
+    layers = _count(views, "mapping.fc{}.weight")
     if layers > 1:
         hidden = shapes.of("mapping.fc0.weight", 2)[0]
         found["mapping_layer_features"] = None if hidden == w_dim else hidden
@@ -36,13 +36,13 @@ def infer_stylegan1(views: Views, settings: Mapping[str, Any]) -> StyleGAN1Confi
         "use_noise": any(name.endswith("noise_strength") for name in views),
         "is_growing": "synthesis.b4.torgb.weight" in views,
     }
-    return StyleGAN1Config(channels=widths, **merged(found, widths, settings)).validate()
+    return StyleGAN1Config(channels=widths, **_merged(found, widths, settings)).validate()
 
 
 def infer_stylegan1_discriminator(views: Views, settings: Mapping[str, Any]) -> StyleGAN1DiscriminatorConfig:
     """The same for a discriminator."""
-    shapes = Shapes(views)
-    resolutions = (4, *resolutions_of(views, "b", ".conv0.weight", first=8))
+    shapes = _Shapes(views)
+    resolutions = (4, *_resolutions(views, "b", ".conv0.weight", first=8))
     widths = {resolution: shapes.of(f"b{resolution}.conv0.weight", 4)[0] for resolution in resolutions[1:]}
     widths[4], with_statistic = shapes.of("b4.conv.weight", 4)[:2]
     logits = shapes.of("b4.out.weight", 2)[0]
@@ -55,4 +55,4 @@ def infer_stylegan1_discriminator(views: Views, settings: Mapping[str, Any]) -> 
         "is_growing": "b4.fromrgb.weight" in views,
     }
     widths = dict(sorted(widths.items()))
-    return StyleGAN1DiscriminatorConfig(channels=widths, **merged(found, widths, settings)).validate()
+    return StyleGAN1DiscriminatorConfig(channels=widths, **_merged(found, widths, settings)).validate()

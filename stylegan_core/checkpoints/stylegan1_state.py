@@ -106,7 +106,7 @@ def lod_of(views: Views) -> float:
     return 0.0 if held is None or held.numel == 0 else float(held.to_tensor().flatten()[0])
 
 
-def trained_part(views: Views) -> tuple[Views, int]:
+def trained_part(views: Views) -> tuple[dict[str, TensorView], int]:
     """Without the blocks behind the last that training reached, and how many: rosinality's file always holds those up to 1024 px.
 
     Noise strengths and biases start at zero.

@@ -91,20 +91,23 @@ class SynthesisLayer(nn.Module):
         x = bias_act(x, None if self.blurs_bias else bias, act="lrelu", alpha=self.slope, gain=1)
         if self.use_pixel_norm:
             x = normalize_2nd_moment(x)
-        return self.normalised(x, None if style is None else style.to(x.dtype))
+        return self.normalised(x, style)
 
     def normalised(self, x: Tensor, style: Tensor | None) -> Tensor:
-        """Instance norm and style in one pass over x (SG Eq. 1); each only where the layer has it."""
+        """Instance norm and style (SG Eq. 1), each only where the layer has it; in float32 at least."""
+        if style is None and not self.use_instance_norm:
+            return x
+        x = x if x.dtype == torch.float64 else x.float()  # 16 bits do not hold the mean of squares
         scale = shift = None
         if style is not None:
-            scale, shift = (part[:, :, None, None] for part in style.split(self.out_channels, dim=1))
+            scale, shift = (part[:, :, None, None] for part in style.to(x.dtype).split(self.out_channels, dim=1))
             scale = scale + 1
         if self.use_instance_norm:
-            variance, mean = torch.var_mean(x, dim=[2, 3], correction=0, keepdim=True)
-            inverse = (variance + self.norm_eps).rsqrt()
+            x = x - x.mean(dim=[2, 3], keepdim=True)
+            inverse = (x.square().mean(dim=[2, 3], keepdim=True) + self.norm_eps).rsqrt()
             scale = inverse if scale is None else scale * inverse
-            shift = -mean * scale if shift is None else torch.addcmul(shift, mean, scale, value=-1)
-        return x if scale is None or shift is None else torch.addcmul(shift, x, scale)
+        assert scale is not None
+        return x * scale if shift is None else torch.addcmul(shift, x, scale)
 
 
 def blurred(x: Tensor, f: Tensor) -> Tensor:
