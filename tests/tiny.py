@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from stylegan_core.networks.build import build
-from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN3Config
+from stylegan_core.networks.configs import StyleGAN1Config, StyleGAN2Config, StyleGAN3Config
 
 
 def tiny_generator(seed: int = 0, *, noise_strength: float = 0.1, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
@@ -48,6 +48,24 @@ def tiny_stylegan3(seed: int = 0, *, dtype: torch.dtype = torch.float32, **confi
         for layer, beta in betas.items():
             layer.magnitude_ema_beta = beta
         generator.mapping.w_avg.copy_(ws[:, 0].mean(dim=0))
+    return generator
+
+
+def tiny_stylegan1(seed: int = 0, *, noise_strength: float = 0.1, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
+    """A StyleGAN generator of 16 px, likewise."""
+    facts = {"z_dim": 16, "w_dim": 16, "img_resolution": 16, "channel_base": 256, "channel_max": 16, "mapping_layers": 2}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator: Any = build(StyleGAN1Config(**{**facts, **config})).to(dtype)
+        z = torch.randn(500, generator.z_dim, dtype=dtype)
+    with torch.no_grad():
+        for name, parameter in generator.named_parameters():
+            if name.endswith("noise_strength"):
+                parameter.fill_(noise_strength)
+            if name.endswith("torgb.weight"):
+                parameter.mul_(0.3)
+        if generator.c_dim == 0:
+            generator.mapping.w_avg.copy_(generator.mapping.to_w(z).mean(dim=0))
     return generator
 
 

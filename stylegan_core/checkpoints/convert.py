@@ -51,6 +51,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], layo
     path = Path(target)
     networks = {name: load_network(source, name) for name in networks_in(source)}
     if layout != "native":
+        _check_official(layout, networks)
         {"rosinality": save_rosinality, "nvlabs": save_nvlabs}[layout](networks, path)
         return [path]
     main = next(iter(networks))
@@ -164,6 +165,13 @@ def _check_rosinality(name: str, config: Any) -> None:
         if getattr(config, field) != value:
             held = getattr(config, field)
             raise CheckpointError(f"rosinality's code has {field} {value!r} only, and this network has {held!r}")
+
+
+def _check_official(layout: str, networks: Mapping[str, nn.Module]) -> None:
+    for name, module in networks.items():
+        config: Any = module.config
+        if config.kind.startswith("stylegan1"):
+            raise CheckpointError(f"{name} is a {config.kind}, which the code of the layout {layout!r} does not have; write --to native")
 
 
 def _own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

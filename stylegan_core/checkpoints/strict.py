@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,6 +59,7 @@ class Draft:
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)  # native name → the file's own; {} = they are the same
+    changes: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)  # native name → from the file's numbers to ours
 
 
 def choose(network: str | None, held: tuple[str, ...]) -> str:
@@ -100,6 +101,8 @@ def complete(draft: Draft, file_bytes: int) -> tuple[nn.Module, list[str]]:
         if name in views:
             state[name] = views[name].to_tensor()
             _check_numbers(draft.names.get(name, name), state[name])
+            if name in draft.changes:
+                state[name] = draft.changes[name](state[name]).contiguous()
     _fill_filters(module, state)
     warnings = _fill_noise(expected, state)
     has_w_avg = W_AVG not in expected or W_AVG in state

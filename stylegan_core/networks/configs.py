@@ -7,9 +7,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stylegan_core.errors import CheckpointError
+from stylegan_core.networks.config_checks import MAX_WIDTH
+from stylegan_core.networks.config_checks import check_choice as _check_choice
+from stylegan_core.networks.config_checks import check_filter as _check_filter
+from stylegan_core.networks.config_checks import check_range as _check_range
+from stylegan_core.networks.config_checks import check_resolution as _check_resolution
+from stylegan_core.networks.config_checks import resolutions as _resolutions
+from stylegan_core.networks.config_checks import width as _width
+from stylegan_core.networks.stylegan1_configs import StyleGAN1Config, StyleGAN1DiscriminatorConfig
 
-MAX_RESOLUTION = 4096
-MAX_WIDTH = 8192
 MAX_MAPPING_LAYERS = 64
 ARCHITECTURES = ("skip", "resnet", "orig")
 ACTIVATIONS = ("linear", "relu", "lrelu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish")
@@ -211,9 +217,13 @@ class AttributeNetworkConfig:
         return self
 
 
-Config = StyleGAN2Config | StyleGAN3Config | StyleGAN2DiscriminatorConfig | AttributeNetworkConfig
+GeneratorConfig = StyleGAN1Config | StyleGAN2Config | StyleGAN3Config
+DiscriminatorConfig = StyleGAN1DiscriminatorConfig | StyleGAN2DiscriminatorConfig
+Config = GeneratorConfig | DiscriminatorConfig | AttributeNetworkConfig
 CONFIGS: dict[str, type[Config]] = {
-    config.kind: config for config in (StyleGAN2Config, StyleGAN3Config, StyleGAN2DiscriminatorConfig, AttributeNetworkConfig)
+    config.kind: config
+    for config in (StyleGAN1Config, StyleGAN1DiscriminatorConfig, StyleGAN2Config, StyleGAN3Config, StyleGAN2DiscriminatorConfig,
+                   AttributeNetworkConfig)
 }
 
 
@@ -248,31 +258,3 @@ def config_from_dict(values: Mapping[str, Any]) -> Any:
         return config_type(**fields).validate()
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"the configuration of this {kind} is not valid: {error}") from None
-
-
-def _width(channels: Mapping[int, int], channel_base: int, channel_max: int, resolution: int) -> int:
-    return channels[resolution] if channels else min(channel_base // resolution, channel_max)
-
-
-def _resolutions(img_resolution: int) -> tuple[int, ...]:
-    return tuple(2**i for i in range(2, img_resolution.bit_length()))
-
-
-def _check_resolution(value: Any) -> None:
-    if not isinstance(value, int) or value < 4 or value > MAX_RESOLUTION or value & (value - 1):
-        raise CheckpointError(f"img_resolution {value!r}: a power of two from 4 to {MAX_RESOLUTION} is allowed")
-
-
-def _check_range(name: str, value: Any, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise CheckpointError(f"{name} {value!r}: a whole number from {low} to {high} is allowed")
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise CheckpointError(f"{name} {value!r}: one of {', '.join(allowed)} is allowed")
-
-
-def _check_filter(taps: tuple[float, ...]) -> None:
-    if not 1 <= len(taps) <= 64 or not all(isinstance(tap, (int, float)) for tap in taps) or sum(taps) == 0:
-        raise CheckpointError(f"resample_filter {taps!r}: 1 to 64 numbers with a non-zero sum are allowed")

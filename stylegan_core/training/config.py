@@ -7,15 +7,25 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from stylegan_core.errors import UsageError
-from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig, StyleGAN3Config, config_to_dict
+from stylegan_core.networks.configs import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    StyleGAN2Config,
+    StyleGAN2DiscriminatorConfig,
+    StyleGAN3Config,
+    config_to_dict,
+)
+from stylegan_core.training import stylegan1_presets
+from stylegan_core.training.growing import Growing, check_growing
+from stylegan_core.training.steps import LOSSES
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A run of the StyleGAN2 trainer (SG2 Sec. 3; SG2-ADA App. B for the rates)."""
+    """A run of the trainer (SG2 Sec. 3; SG2-ADA App. B for the rates; SG App. C with `growing`)."""
 
-    generator: StyleGAN2Config | StyleGAN3Config
-    discriminator: StyleGAN2DiscriminatorConfig
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
     kimg: float = 1000.0                   # length in thousands of real images shown
     batch: int = 32
     micro_batch: int | None = None      # images per pass, gradients are summed up to the batch; None = the batch
@@ -23,8 +33,11 @@ class TrainingConfig:
     lr: float = 0.0025                     # both networks
     d_lr: float | None = None           # of the discriminator; None = lr
     beta2: float = 0.99                    # Adam; beta1 is 0
+    loss: str = "non-saturating"           # or wgan-gp
+    gp_weight: float = 10.0                # of WGAN-GP's penalty
+    growing: Growing | None = None      # pictures grow while it trains; None = they are of full size throughout
     r1_gamma: float = 0.05
-    r1_every: int = 16                     # steps; 0 = never
+    r1_every: int = 16                     # steps; 1 = in the same step as the loss, 0 = never
     pl_weight: float = 2.0                 # 0 = no path-length regularisation
     pl_every: int = 4
     pl_batch_shrink: int = 2
@@ -52,6 +65,9 @@ class TrainingConfig:
             raise UsageError(f"--micro-batch {micro} is not a multiple of the minibatch statistic's group of {group}")
         if self.precision not in ("fp32", "bf16"):
             raise UsageError(f"--precision {self.precision!r}: fp32 or bf16 is allowed")
+        if self.loss not in LOSSES:
+            raise UsageError(f"loss {self.loss!r}: one of {', '.join(LOSSES)} is allowed")
+        check_growing(self)
         for name in ("img_resolution", "img_channels", "c_dim"):
             if getattr(self.generator, name) != getattr(self.discriminator, name):
                 raise UsageError(f"generator and discriminator differ in {name}")
@@ -105,8 +121,15 @@ def preset_config(name: str, *, resolution: int, img_channels: int = 3, c_dim: i
                   channel_base: int | None = None, channel_max: int | None = None,  # of both networks; None = the preset's
                   **options: Any) -> TrainingConfig:
     """The TrainingConfig of a preset; options override its fields. Raises UsageError for an unknown name."""
+    if name in stylegan1_presets.PRESETS:
+        sizes = {"channel_base": channel_base, "channel_max": channel_max}
+        options.update({size: value for size, value in sizes.items() if value is not None})
+        parts = stylegan1_presets.stylegan1_parts(name, resolution=resolution, img_channels=img_channels, c_dim=c_dim, **options)
+        return TrainingConfig(parts[0], parts[1], **parts[2]).validate()
     if name not in PRESETS:
-        raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)} is allowed")
+        raise UsageError(f"preset {name!r}: one of {', '.join([*PRESETS, *stylegan1_presets.PRESETS])} is allowed")
+    if options.pop("growing_kimg", None) is not None:
+        raise UsageError(f"--growing-kimg: the preset {name} does not grow; use one of {', '.join(stylegan1_presets.PRESETS)}")
     preset = PRESETS[name]
     if channel_base is not None:
         preset = replace(preset, channel_base=channel_base, d_channel_base=channel_base)
