@@ -105,10 +105,6 @@ def generator(
         float | None,
         typer.Option("--growing-kimg", metavar="N", help="stylegan1: every size, and every fade, this long.", rich_help_panel=RUN),
     ] = None,
-    channel_base: Annotated[
-        int | None, typer.Option("--cbase", metavar="N", help="Width at 1 px; it halves with every doubling.", rich_help_panel=RUN)
-    ] = None,
-    channel_max: Annotated[int | None, typer.Option("--cmax", metavar="N", help="Largest width.", rich_help_panel=RUN)] = None,
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile; starts slower, runs faster.", rich_help_panel=RUN)] = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
