@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invert.projectors.advice import advise
 from invert.projectors.base import Candidates, Problem, Progress, best_rows, quality
+from invert.projectors.hybrid import encoded_start, rows_of_encoder, with_encoder
 from invert.projectors.measures import load_measure
 from invert.projectors.optimise import Adam
 from invert.projectors.presets import GOAL, Phase, Preset, preset_of
@@ -49,6 +50,8 @@ class Options(Protocol):
     def restarts(self) -> int | None: ...
     @property
     def class_index(self) -> int | str | None: ...
+    @property
+    def encoder(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class PresetProjector:
     """A projector by preset; None = the preset decides.
 
     space: z, w, w+ or s. perceptual: auto, vgg, alex, squeeze, features, none, or a FeatureDistance. start: auto, mean,
-    nearest[:COUNT], seed[:N] or an inversion file. class_index: of a conditional model, a number or 'search'.
+    nearest[:COUNT], seed[:N], encoder or an inversion file. class_index: of a conditional model, a number or 'search'.
+    encoder: a name, a file or an Encoder; auto = that of the model's card, if any.
     """
 
     space: str = "w+"
@@ -67,6 +71,7 @@ class PresetProjector:
     start: str = "auto"
     restarts: int | None = None
     class_index: int | str | None = None
+    encoder: Any = "auto"
 
     def project(
         self,
@@ -97,9 +102,14 @@ def project_images(
     after every step; False stops. Raises UsageError, ImageError, LatentError, WeightsNotFoundError before any step.
     """
     options = options or PresetProjector()
-    space, preset = LatentSpace.parse(options.space), effective_preset(options)
+    space = LatentSpace.parse(options.space)
+    preset, encoder = with_encoder(effective_preset(options), options, generator, is_given=start is not None)
     origin = Start("given", None, start) if start is not None else Start.parse(preset.start).resolved(generator)
     problem = _problem(targets, generator, options, mask, preset)
+    if encoder is not None:
+        problem = replace(problem, encode=rows_of_encoder(encoder, generator))
+    if origin.kind == "encoder":
+        origin = encoded_start(encoder, problem.target, space)
     label = class_labels(options.class_index, generator, len(targets))
     plan = planned(preset, space, origin, generator)
     progress = Progress(problem, sum(steps for _, _, steps in plan), callback)
