@@ -15,7 +15,7 @@ from encoders import native
 from encoders.base import OnePass, method_of
 from encoders.build import build_encoder, check_generator
 from encoders.configs import EncoderConfig
-from encoders.keymap import AVERAGE, hypernet_name, is_alias, network_names
+from encoders.keymap import ADDS_AVERAGE, AVERAGE, hypernet_name, is_alias, network_names
 from encoders.published import encoder_config_of, hyperstyle_config_of
 from encoders.strict import below, fill, tensors_of, unfilled
 from stylegan_core.checkpoints.catalog import find
@@ -144,7 +144,7 @@ def _average_view(contents: Contents, *nodes: Any) -> TensorView | None:
 def _rows(average: TensorView | None, options: Mapping[str, Any], config: EncoderConfig, generator: Any) -> Tensor:
     """[num_ws, w_dim], what the network's offsets are added to."""
     if average is None:
-        if options.get("start_from_latent_avg") is False:
+        if options.get(ADDS_AVERAGE) is False:
             return torch.zeros(config.num_ws, config.w_dim)
         if generator is None:
             raise CheckpointError(f"{AVERAGE!r} is missing; give generator=, whose average is then taken")
@@ -153,7 +153,7 @@ def _rows(average: TensorView | None, options: Mapping[str, Any], config: Encode
     if value.shape[-1] != config.w_dim or len(value) not in (1, config.num_ws) or not torch.isfinite(value).all():
         wanted = f"finite numbers [{config.num_ws}, {config.w_dim}] are needed"
         raise CheckpointError(f"{AVERAGE!r} has the shape {list(average.shape)}; {wanted}")
-    if options.get("start_from_latent_avg") is False and not config.is_iterative:
+    if options.get(ADDS_AVERAGE) is False and not config.is_iterative:
         return torch.zeros(config.num_ws, config.w_dim)
     return value.expand(config.num_ws, -1).clone()
 

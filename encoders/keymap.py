@@ -9,6 +9,7 @@ from encoders.configs import EncoderConfig
 HEAD_PARTS = ("styles", "linear", "output_layer_2")
 PYRAMID_PARTS = ("latlayer1", "latlayer2")
 AVERAGE = "latent_avg"  # the published files' word for w_avg
+ADDS_AVERAGE = "start_from_latent_avg"  # their option: False = the network's output is absolute
 
 
 def network_names(config: EncoderConfig) -> Callable[[str], str]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from invert.cli import options
 from invert.cli.app import command
 from invert.cli.console import Terminal
+
+if TYPE_CHECKING:
+    from invert.jobs import Outputs
+    from invert.loaded import LoadedModel
 
 PICTURE = "How to read the picture"
 
@@ -34,6 +39,9 @@ def encode(
     method: Annotated[
         str | None, typer.Option("--method", metavar="psp|e4e", help="Of a published file that does not say.")
     ] = None,
+    num_variants: Annotated[
+        int, typer.Option("--variants", metavar="N", help="Also N pictures with the fine rows of samples: other answers.")
+    ] = 0,
     perceptual: Annotated[
         str, typer.Option("--perceptual", metavar="NAME", help="For the report: auto, vgg, alex, squeeze, features, none.")
     ] = "auto",
@@ -88,4 +96,20 @@ def encode(
         return
     execution = Execution((str(place),), batch, threads, set_threads(None), with_metadata=not no_metadata)
     loaded = load_encoder_for(terminal, model, encoder, method, place)
-    run_jobs(terminal, "encode", outputs, loaded, chosen, execution, output, json=json)
+    then = partial(write_variants, outputs, loaded, num_variants) if num_variants else None
+    run_jobs(terminal, "encode", outputs, loaded, chosen, execution, output, json=json, then=then)
+
+
+def write_variants(outputs: dict[Path, Outputs], loaded: LoadedModel, count: int) -> None:
+    """photo.variant1.png, … beside each inversion that is there (pSp Sec. 5.2)."""
+    from encoders.style_mixing import variants
+    from stylegan_core import images
+    from stylegan_core.inversion import Inversion
+
+    for files in outputs.values():
+        if not files.inversion.exists():
+            continue
+        found = variants(Inversion.load(files.inversion), loaded.generator, range(1, count + 1))
+        for number, picture in enumerate(found.render(loaded.generator).split(1), start=1):
+            path = files.render.with_name(f"{files.render.stem}.variant{number}.png")
+            images.save_image(images.picture_proper(picture.cpu(), loaded.generator), path)

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 
 def run_jobs(terminal: Terminal, verb: str, outputs: dict[Path, Outputs], loaded: LoadedModel, chosen: JobOptions, execution: Execution,
-             folder: Path, *, json: bool, say: Callable[[Terminal, dict[str, Any], bool], None] | None = None) -> None:
-    """Works on every input and leaves with 1 when one failed. say: a line for each record."""
-    report = reported(terminal, verb, outputs, loaded, chosen, execution, folder, say or say_record)
+             folder: Path, *, json: bool, then: Callable[[], None] | None = None) -> None:
+    """Works on every input and leaves with 1 when one failed. then: what follows when all had their turn."""
+    report = reported(terminal, verb, outputs, loaded, chosen, execution, folder)
+    if then is not None:
+        then()
     if json:
         terminal.json(report.records)
     if report.failed:
@@ -30,7 +32,7 @@ def run_jobs(terminal: Terminal, verb: str, outputs: dict[Path, Outputs], loaded
 
 
 def reported(terminal: Terminal, verb: str, outputs: dict[Path, Outputs], loaded: LoadedModel, chosen: JobOptions, execution: Execution,
-             folder: Path, say: Callable[[Terminal, dict[str, Any], bool], None]) -> Report:
+             folder: Path) -> Report:
     """The report of all inputs, with a bar on the way."""
     from invert.folder import project_folder
 
@@ -52,7 +54,7 @@ def reported(terminal: Terminal, verb: str, outputs: dict[Path, Outputs], loaded
             for keys in [keys for keys in steps_done if key in keys]:
                 steps_done[keys] = max(0.0, steps_done[keys] - 1)
             bar.update(min(len(outputs), finished + sum(steps_done.values())))
-            say(terminal, record, is_new)
+            say_record(terminal, record, is_new)
 
         report = project_folder(outputs, loaded, chosen, execution, folder, on_step=on_step, on_record=on_record)
     num_failed = len(report.failed)

@@ -12,19 +12,22 @@ import torch
 from encoders.arcface import ArcFace
 from encoders.base import resized
 from encoders.build import build_network
-from encoders.checkpoints import assembled
-from encoders.configs import BACKBONES, EncoderConfig
+from encoders.checkpoints import assembled, load_encoder
+from encoders.configs import BACKBONES, EncoderConfig, HyperStyleConfig
 from encoders.hypernet import HyperNetwork
+from encoders.hyperstyle import HyperStyle
 from encoders.keymap import hypernet_name, is_alias, network_names
 from encoders.latent_discriminator import LatentDiscriminator
 from encoders.published import hyperstyle_config_of
 from encoders.strict import fill, unfilled
 from stylegan_core.checkpoints.keymap import generator_pairs
 from stylegan_core.checkpoints.tensor_view import TensorView, contiguous_strides
+from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.losses.identity import identity_to, similarity
 from stylegan_core.networks.build import build
 from stylegan_core.networks.configs import StyleGAN2Config
-from tests.parity.rows import Row, arrays, compare, filled, recipe, table
+from tests.parity.networks import image_rows
+from tests.parity.rows import GOLDEN, Row, arrays, compare, filled, recipe, table
 
 PSP, E4E = "pixel2style2pixel 5cfff385", "encoder4editing 99ea5057"
 RESTYLE, HYPERSTYLE = "restyle-encoder 5e802762", "hyperstyle a723c731"
@@ -227,3 +230,41 @@ def rosinality_256() -> Any:
     shaped = {key: value.reshape(generator.state_dict()[key].shape) for key, value in ours.items()}
     generator.load_state_dict(shaped, strict=False)
     return generator.requires_grad_(False)
+
+
+@torch.no_grad()
+def hyperstyle_rows() -> Iterator[Row]:
+    """Changes of every layer (shape, moments, every k-th number), and pictures of the changed and the unchanged decoder."""
+    name = "hyperstyle_SharedWeightsHyperNetResNetSeparable"
+    fixture, data = f"encoders/{name}", arrays(f"encoders/{name}")
+    network, generator = hyperstyle_network(name)
+    changes = network(picture(data["x_small"]))
+    for number, weight in enumerate(network.weights):
+        if f"delta{number:02d}_none" in data:
+            assert weight.name not in changes
+            continue
+        shape = (1, weight.out_channels, weight.in_channels, weight.kernel_size, weight.kernel_size)
+        assert list(shape) == data[f"delta{number:02d}_shape"].tolist()
+        change = changes[weight.name].expand(shape).reshape(-1)
+        moments = torch.stack([change.mean(), change.std(correction=0)])
+        yield compare(f"{fixture} delta{number:02d}_mean_std", HYPERSTYLE, moments, data[f"delta{number:02d}_mean_std"], absolute=TOLERANCE)
+        stored = data[f"delta{number:02d}_sub"]
+        sub = change[:: len(change) // len(stored)][: len(stored)]
+        yield compare(f"{fixture} delta{number:02d}_sub", HYPERSTYLE, sub, stored, absolute=TOLERANCE)
+    latent = Latent(torch.from_numpy(data["codes"]), LatentSpace.W_PLUS)
+    owner = HyperStyle(HyperStyleConfig(network.weights, None, replace(RESNET, in_channels=6)), None, network, generator)
+    yield from picture_rows(fixture, HYPERSTYLE, "img_nodelta", owner.rendered(latent, {}), data)
+    yield from picture_rows(fixture, HYPERSTYLE, "img", owner.rendered(latent, changes), data)
+
+
+@torch.no_grad()
+def file_rows() -> Iterator[Row]:
+    """Files that the peers' code wrote: pSp and e4e with their decoders (golden/ckpt)."""
+    for name, peer in {"psp_strided_128": PSP, "e4e_strided_128": E4E}.items():
+        fixture, data = f"ckpt/{name}.pt", arrays(f"ckpt/{name}.expected")
+        encoder = load_encoder(GOLDEN / "ckpt" / f"{name}.pt")
+        yield compare(f"{fixture} latent_avg", peer, encoder.w_avg, data["latent_avg"], absolute=1e-5)
+        inversion = encoder.encode(picture(data["x_small"]))
+        yield compare(f"{fixture} codes", peer, inversion.latent.value, data["codes"], absolute=1e-5)
+        images = encoder.generator.synthesis(inversion.latent.value)
+        yield from image_rows(fixture, peer, "img", images, {key: torch.from_numpy(np.array(value)) for key, value in data.items()})

@@ -9,6 +9,7 @@ import torch
 
 from encoders.build import encoder_for
 from encoders.native import save_encoder
+from encoders.style_mixing import variants
 from stylegan_core.checkpoints.registry import load_generator
 from stylegan_core.inversion import Inversion
 
@@ -66,6 +67,19 @@ def test_errors_say_what_to_do(invert, model, photos, tmp_path) -> None:
     assert passes.code == 2 and "it takes one pass" in passes.err
     missing = invert("encode", photos / "a.png", "-o", tmp_path / "out", "--encoder", tmp_path / "none.pt")
     assert missing.code == 1 and "none.pt: no such file" in missing.err
+
+
+def test_variants_keep_the_coarse_rows(invert, model, photos, tmp_path) -> None:
+    encoder = write_encoder(model, tmp_path / "encoder.safetensors")
+    result = invert("encode", photos / "a.png", "-o", tmp_path / "out", "--encoder", encoder, "--perceptual", "none", "--variants", 2)
+    assert result.code == 0, result.err
+    pictures = [(tmp_path / "out" / name).read_bytes() for name in ("a.png", "a.variant1.png", "a.variant2.png")]
+    assert len(set(pictures)) == 3
+    generator = load_generator(model)
+    inversion = Inversion.load(tmp_path / "out" / "a.inversion.safetensors")
+    mixed = variants(inversion, generator, [1, 2], first_row=4)
+    assert torch.equal(mixed.latent.value[:, :4], inversion.latent.value[:, :4].expand(2, -1, -1))
+    assert not torch.allclose(mixed.latent.value[:, 4:], inversion.latent.value[:, 4:].expand(2, -1, -1))
 
 
 def test_project_goes_on_from_an_encoder(invert, model, photos, tmp_path) -> None:
