@@ -1,4 +1,4 @@
-"""`invert train`: generators and feature networks."""
+"""`invert train`: generators, encoders (train_encoder.py) and feature networks."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ class Stopper:
 
 def build_app() -> typer.Typer:
     """The group of commands."""
+    from invert.cli.train_encoder import encoder
+
     app = typer.Typer(name="train", help="Train networks from scratch or from a checkpoint.", no_args_is_help=True)
     command(app, "generator")(generator)
+    command(app, "encoder")(encoder)
     command(app, "features")(features)
     return app
 

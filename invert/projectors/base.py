@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -85,7 +85,8 @@ class Problem:
     """What is to be matched, by which generator, and how distances are measured.
 
     target: [N, C, H, W] on the generator's device, in its dtype. mask: [N, 1, H, W] or None. samples: w of this
-    generator. largest_side: to which pictures are shrunk for the perceptual distance; None = as they are.
+    generator. largest_side: to which pictures are shrunk for the perceptual distance; None = as they are. encode: pictures →
+    ws of an encoder; None = there is none.
     """
 
     generator: Generator
@@ -95,12 +96,13 @@ class Problem:
     samples: WSamples
     seed: int
     largest_side: int | None = None
+    encode: Callable[[Tensor], Tensor] | None = None
 
     def goal(self, image: Tensor) -> Goal:
         """What the candidates of these images (rows of the target, [M]) are compared with."""
         image = image.to(self.target.device)
         mask = None if self.mask is None else self.mask[image]
-        return Goal(self.target[image], mask, self.measure, self.largest_side, self.samples.prior, self.samples.p_prior)
+        return Goal(self.target[image], mask, self.measure, self.largest_side, self.samples.prior, self.samples.p_prior, self.encode)
 
     def objective(self, image: Tensor, weights: Mapping[str, float]) -> Objective:
         """The sum of these terms for the candidates of these images."""

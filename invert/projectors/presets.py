@@ -67,6 +67,20 @@ PRESETS: Mapping[str, Preset] = {
             ),
         ),
         Preset(
+            "hybrid", "ours: an encoder's latents (pSp, ReStyle), Gauss–Newton in W where they lie there, then W+, then noise", steps=60,
+            start="encoder", noise="none", restarts=1, restart_phases=1, largest_side=256,
+            phases=(
+                GaussNewton(0.05, "w", _NEAR, prior=1e-3),
+                Adam(0.50, GOAL, {**_NEAR, "w-prior": 1e-3}, Ramp(0.05, 0.05, 0.5), coordinates="white"),
+                Adam(0.45, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
+            ),
+        ),
+        Preset(
+            "in-domain", "IDI Sec. 3.3: W+ from an encoder, which also holds it; Adam at 0.01, 100 steps", steps=100, start="encoder",
+            noise="const", restarts=1, restart_phases=1, largest_side=256,
+            phases=(Adam(1.0, GOAL, {"pixel": 1.0, "perceptual": 1.0, "in-domain": 2.0}, Ramp(0.01, 0.0, 0.0)),),
+        ),
+        Preset(
             "careful", "ours: as fast, from several starts and with more second-order steps", steps=400,
             start="nearest", noise="none", restarts=4, restart_phases=2, largest_side=256,
             phases=(

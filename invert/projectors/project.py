@@ -12,6 +12,7 @@ from torch import Tensor
 
 from invert.projectors.advice import advise
 from invert.projectors.base import Candidates, Problem, Progress, best_rows, quality
+from invert.projectors.hybrid import encoded_start, rows_of_encoder, with_encoder
 from invert.projectors.measures import load_measure
 from invert.projectors.optimise import Adam
 from invert.projectors.pose import check_pose, with_pose
@@ -54,6 +55,8 @@ class Options(Protocol):
     def class_index(self) -> int | str | None: ...
     @property
     def transform(self) -> bool: ...
+    @property
+    def encoder(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ class PresetProjector:
     """A projector by preset; None = the preset decides.
 
     space: z, w, w+ or s. perceptual: auto, vgg, alex, squeeze, features, none, or a FeatureDistance. start: auto, mean,
-    nearest[:COUNT], seed[:N] or an inversion file. class_index: of a conditional model, a number or 'search'. transform:
-    rotation and motion of the generator's input (StyleGAN3) are found too.
+    nearest[:COUNT], seed[:N], encoder or an inversion file. class_index: of a conditional model, a number or 'search'. transform:
+    rotation and motion of the generator's input (StyleGAN3) are found too. encoder: a name, a file or an Encoder; auto = that of
+    the model's card, if any.
     """
 
     space: str = "w+"
@@ -74,6 +78,7 @@ class PresetProjector:
     restarts: int | None = None
     class_index: int | str | None = None
     transform: bool = False
+    encoder: Any = "auto"
 
     def project(
         self,
@@ -104,10 +109,15 @@ def project_images(
     after every step; False stops. Raises UsageError, ImageError, LatentError, WeightsNotFoundError before any step.
     """
     options = options or PresetProjector()
-    space, preset = LatentSpace.parse(options.space), effective_preset(options)
+    space = LatentSpace.parse(options.space)
+    preset, encoder = with_encoder(effective_preset(options), options, generator, is_given=start is not None)
     origin = Start("given", None, start) if start is not None else Start.parse(preset.start).resolved(generator)
     check_pose(generator, origin.inversion, options.transform)
     problem = _problem(targets, generator, options, mask, preset)
+    if encoder is not None:
+        problem = replace(problem, encode=rows_of_encoder(encoder, generator))
+    if origin.kind == "encoder":
+        origin = encoded_start(encoder, problem.target, space)
     label = class_labels(options.class_index, generator, len(targets))
     plan = planned(preset, space, origin, generator)
     progress = Progress(problem, sum(steps for _, _, steps in plan), callback)

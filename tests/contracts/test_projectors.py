@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from encoders.build import encoder_for
 from invert.projectors.presets import PRESETS
 from invert.projectors.project import PresetProjector, project_images
 from stylegan_core.inversion import Inversion
@@ -21,7 +22,12 @@ SPACES = [space.value for space in LatentSpace]
 def projector(preset: str, **options) -> PresetProjector:
     """Small enough for a test: few steps, few samples, pixels only."""
     start = "nearest:16" if PRESETS[preset].start == "nearest" else "auto"
-    return PresetProjector(**{"preset": preset, "steps": 12, "perceptual": "none", "start": start, "restarts": 1, **options})
+    fixed = {"preset": preset, "steps": 12, "perceptual": "none", "start": start, "restarts": 1, "encoder": None}
+    if PRESETS[preset].start == "encoder":
+        fixed["encoder"] = encoder_for(tiny_generator(), "w", backbone="tiny")
+        if options.get("space") == "z":  # which lies uphill of what an encoder finds
+            fixed["start"] = "nearest:16"
+    return PresetProjector(**{**fixed, **options})
 
 
 @pytest.fixture(scope="module")
