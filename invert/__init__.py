@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     "project": "invert.api",
+    "attribute": "invert.attribution.attribute",
     "Inversion": "stylegan_core.inversion",
     "load_generator": "stylegan_core.checkpoints.registry",
     "load_image": "stylegan_core.images",
@@ -16,6 +17,7 @@ _HOMES = {
 
 __all__ = [  # noqa: RUF022  (reading order)
     "project",
+    "attribute",
     "Inversion",
     "load_generator",
     "load_image",

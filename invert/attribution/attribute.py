@@ -16,13 +16,14 @@ from torch import Tensor
 from invert.attribution.calibrate import Bench, Tell, evidence_folder, measure_key, model_folder, one_class
 from invert.attribution.calibration import Calibration, CalibrationError, class_of
 from invert.attribution.evidence import Evidence, examine
-from invert.attribution.fit import Effort
-from invert.attribution.groundwork import Groundwork
+from invert.attribution.fit import Effort, pace
+from invert.attribution.groundwork import Groundwork, num_passes
 from invert.attribution.laundering import Laundering, laundering_of
 from invert.attribution.verdict import Attribution, Candidate, check_fpr, decide, judge_candidate
 from invert.loaded import LoadedModel
 from stylegan_core.errors import UsageError
 from stylegan_core.files import display
+from stylegan_core.generator import Generator
 from stylegan_core.runtime import device_name
 from stylegan_core.seeds import MAX_SEED
 
@@ -96,8 +97,7 @@ def bench_of(loaded: LoadedModel, options: AttributeOptions, tell: Tell | None =
 
     measure = load_measure(options.perceptual, loaded.generator)
     tick = None if tell is None else (lambda done, total: tell(done, total, f"first look at {loaded.name}"))
-    places = (_bundled(f"groundwork-{loaded.sha256[:16]}.safetensors"), model_folder(loaded.sha256) / "groundwork.safetensors")
-    ground = Groundwork.kept(loaded.generator, places, tick)
+    ground = Groundwork.kept(loaded.generator, _groundworks(loaded.sha256), tick)
     folder = evidence_folder(loaded.sha256, measure_key(measure), options.effort)
     return Bench(loaded.name, loaded.sha256, ground, measure, options.effort, folder)
 
@@ -162,9 +162,21 @@ def examine_within_memory(pictures: Sequence[Picture], bench: Bench) -> list[Evi
 
 def seconds_per_picture(bench: Bench) -> float:
     """An estimate for one picture and one model, from the time of one step."""
-    from invert.attribution.fit import pace
+    return pace(bench.ground.generator) * bench.effort.num_renders
 
-    return pace(bench.ground) * bench.effort.num_renders
+
+def seconds_of_groundwork(generator: Generator) -> float:
+    """An estimate for the first look at a model."""
+    return pace(generator) * num_passes(generator)
+
+
+def has_groundwork(sha256: str) -> bool:
+    """Whether a model was looked at before."""
+    return any(path.is_file() for path in _groundworks(sha256))
+
+
+def _groundworks(sha256: str) -> tuple[Path, Path]:
+    return _bundled(f"groundwork-{sha256[:16]}.safetensors"), model_folder(sha256) / "groundwork.safetensors"
 
 
 def _bundled(name: str) -> Path:

@@ -294,4 +294,3 @@ def _json_of(path: Path) -> dict[str, Any] | None:
 def _number_of(kind: str) -> int:
     """A seed for the laundering of a kind of pictures."""
     return int(options_sha256({"kind": kind})[:8], 16)
-

@@ -16,6 +16,7 @@ from torch import Tensor
 from invert.attribution.channel import GREY, Channel
 from invert.attribution.groundwork import Groundwork, as_thumbnails
 from invert.attribution.minimise import minimise
+from stylegan_core.generator import Generator
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.losses.pixel import multi_scale_square
 from stylegan_core.noise import Noise
@@ -216,18 +217,17 @@ def _by_parts(stage: Stage, value_of: Callable[[Stage, Tensor], tuple[Tensor, Te
     return function
 
 
-def pace(ground: Groundwork) -> float:
+def pace(generator: Generator) -> float:
     """Seconds of one forward and backward pass of a picture in a batch."""
-    height, width = ground.generator.img_shape
+    height, width = generator.img_shape
     count = max(1, min(8, ROW_PIXELS // (height * width)))
-    v = torch.zeros(count, ground.generator.w_dim).to(ground.samples.w)
     latest = 0.0
     for _ in range(2):
         started = time.monotonic()
         with torch.enable_grad():
-            y = v.detach().requires_grad_()
-            images = Latent(ground.prior.unwhiten(y), LatentSpace.W).render(ground.generator, noise_mode="none")
-            torch.autograd.grad(images.square().sum(), y)[0].sum().item()
+            w = generator.w_avg.detach().expand(count, -1).clone().requires_grad_()
+            images = Latent(w, LatentSpace.W).render(generator, noise_mode="none")
+            torch.autograd.grad(images.square().sum(), w)[0].sum().item()
         latest = (time.monotonic() - started) / count
     return latest
 

@@ -59,7 +59,7 @@ class Groundwork:
     def of(cls, generator: Generator, callback: Any = None) -> Groundwork:
         """Measured anew: some hundred renders and backward passes. callback: called as callback(done, total)."""
         samples = WSamples.of(generator)
-        count = max(FEWEST_SAMPLES, min(MOST_SAMPLES, SAMPLE_PIXELS // generator.img_resolution**2))
+        count = num_samples(generator)
         total = count + PROBED * PROBES * 3
         thumbnails = []
         step = max(1, BATCH_PIXELS // generator.img_resolution**2)
@@ -140,6 +140,16 @@ class Groundwork:
         own = F.avg_pool2d(self.thumbnails, SIDE // SMALL).flatten(1)
         order = torch.cdist(flat, own).argsort(dim=1)[:, :count]
         return self.prior.whiten(self.samples.w[order.to(self.samples.w.device)])
+
+
+def num_samples(generator: Generator) -> int:
+    """Of thumbnails: fewer of large pictures."""
+    return max(FEWEST_SAMPLES, min(MOST_SAMPLES, SAMPLE_PIXELS // generator.img_resolution**2))
+
+
+def num_passes(generator: Generator) -> int:
+    """What the first look costs, in forward and backward passes."""
+    return num_samples(generator) // 3 + PROBED * PROBES
 
 
 def as_thumbnails(images: Tensor) -> Tensor:

@@ -26,14 +26,14 @@ Examples:
 
 def build_app() -> typer.Typer:
     """The typer application with every command."""
-    from invert.cli import bench, data, doctor, evaluate, generate, metrics, models, project, render, train
+    from invert.cli import attribute, bench, calibrate, data, doctor, evaluate, generate, metrics, models, project, render, train
 
     app = typer.Typer(
         name="invert", help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )  # fmt: skip
     app.callback()(_root)
-    for module in (project, render, generate, doctor, metrics, bench):
+    for module in (project, render, generate, attribute, calibrate, doctor, metrics, bench):
         module.register(app)
     for module in (models, data, train, evaluate):
         app.add_typer(module.build_app())
