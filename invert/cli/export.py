@@ -50,7 +50,7 @@ def export(
 
         with DownloadBar(terminal, model) as download:
             source = catalog.find(model, progress=download)
-        records = [{"file": str(path), "format": chosen} for path in convert(source, output, chosen)]
+        records: list[dict[str, object]] = [{"file": str(path), "format": chosen} for path in convert(source, output, chosen)]
     else:
         records = [_graph(terminal, model, output, chosen, part, psi)]
     if json:

@@ -23,7 +23,7 @@ NEAR = 1.5       # a ratio counts as the paper's within this factor
 
 def stylegan2(channel_base: int) -> tuple[Any, Any]:
     """Generator and discriminator of a configuration, narrower."""
-    widths = {"channel_base": channel_base // NARROWER, "channel_max": 512 // NARROWER, "img_resolution": RESOLUTION}
+    widths: dict[str, Any] = {"channel_base": channel_base // NARROWER, "channel_max": 512 // NARROWER, "img_resolution": RESOLUTION}
     generator = StyleGAN2Config(z_dim=512 // NARROWER, w_dim=512 // NARROWER, **widths)
     return build(generator), build(StyleGAN2DiscriminatorConfig(**widths))
 

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def lmdb_source(folder: Path) -> Source:
     def pictures() -> Iterator[Picture]:
         with base.begin(buffers=False) as transaction, transaction.cursor() as cursor:
             for key, value in cursor:
-                yield Picture(bytes(key).decode("utf-8", "backslashreplace"), lambda value=value: bytes(value))
+                yield Picture(bytes(key).decode("utf-8", "backslashreplace"), partial(bytes, value))
 
     return Source(str(folder), count, pictures)
 
