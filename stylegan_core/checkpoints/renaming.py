@@ -67,6 +67,11 @@ def reordered(view: TensorView, axes: tuple[int, ...], name: str) -> TensorView:
     return replace(view, shape=tuple(view.shape[axis] for axis in axes), strides=tuple(view.strides[axis] for axis in axes))
 
 
+def zeros(width: int) -> TensorView:
+    """[width] zeros, for a bias that the other code does not have."""
+    return TensorView(memoryview(bytes(4 * width)), "float32", (width,), (1,), 0)
+
+
 def flipped(kernel: Tensor) -> Tensor:
     """[out, in, h, w] turned by 180°: for code that upsamples by a transposed convolution."""
     return kernel.flip([2, 3])

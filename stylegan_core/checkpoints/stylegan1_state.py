@@ -9,7 +9,7 @@ from typing import Any
 from stylegan_core.checkpoints.contents import Contents
 from stylegan_core.checkpoints.inert_tree import mapping_of
 from stylegan_core.checkpoints.infer_stylegan1 import infer_stylegan1, infer_stylegan1_discriminator
-from stylegan_core.checkpoints.renaming import Entry, renamed
+from stylegan_core.checkpoints.renaming import Entry, renamed, zeros
 from stylegan_core.checkpoints.rosinality import tensors_of
 from stylegan_core.checkpoints.strict import NOISE, W_AVG, Draft, choose
 from stylegan_core.checkpoints.stylegan1_names import (
@@ -76,6 +76,8 @@ def read(contents: Contents, network: str | None) -> Draft:
         if left_out:
             warnings.append(f"{left_out} blocks that were never trained were left out")
     found = renamed(views, port.table(resolutions_held(views, port)))
+    if port_name == "rosinality" and "synthesis.b4.const" in found.views:  # its constant has no bias
+        found.views["synthesis.b4.conv0.bias"] = zeros(found.views["synthesis.b4.const"].shape[0])
     settings = {**port.settings, "lod": lod_of(views)}
     config = (infer_stylegan1_discriminator if port.is_discriminator else infer_stylegan1)(found.views, settings)
     kind = "discriminator" if port.is_discriminator else "generator"

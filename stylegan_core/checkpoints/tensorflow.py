@@ -15,7 +15,7 @@ from stylegan_core.checkpoints.inert_tree import NETWORKS as RECORDS
 from stylegan_core.checkpoints.inert_tree import calls, mapping_of, plain_value
 from stylegan_core.checkpoints.infer import infer_discriminator, infer_generator
 from stylegan_core.checkpoints.infer_stylegan1 import infer_stylegan1, infer_stylegan1_discriminator
-from stylegan_core.checkpoints.renaming import Renamed, renamed, scaled
+from stylegan_core.checkpoints.renaming import Renamed, renamed, scaled, zeros
 from stylegan_core.checkpoints.strict import W_AVG, Draft, choose
 from stylegan_core.checkpoints.tensor_view import TensorView, array_view, scalar_view
 from stylegan_core.checkpoints.tensorflow_names import (
@@ -199,4 +199,4 @@ def _add_label_bias(found: Renamed) -> None:
     # Labels are embedded without a bias and without the scale of an equalised layer.
     width, count = found.views["mapping.embed.weight"].shape
     found.changes["mapping.embed.weight"] = scaled(count**0.5)
-    found.views["mapping.embed.bias"] = TensorView(memoryview(bytes(4 * width)), "float32", (width,), (1,), 0)
+    found.views["mapping.embed.bias"] = zeros(width)

@@ -56,7 +56,7 @@ def stylegan1_parts(name: str, *, resolution: int, img_channels: int = 3, c_dim:
                                   channel_max=channel_max, resample_filter=row.resample_filter)
     fields: dict[str, Any] = {"z_dim": w_dim, "w_dim": w_dim, "mapping_layers": 8, **row.generator, **shared}
     kimg = float(given.get("kimg", row.kimg))
-    length = kimg * SIZE_KIMG / row.kimg if growing_kimg is None else growing_kimg
+    length = max(kimg * SIZE_KIMG / row.kimg, 0.001) if growing_kimg is None else growing_kimg
     share = kimg / row.kimg
     growing = Growing(
         initial_resolution=min(row.initial_resolution, resolution), training_kimg=length, transition_kimg=length,
