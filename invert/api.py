@@ -55,7 +55,7 @@ def project(
     from invert.projectors.project import project_images
 
     options = ProjectOptions(space, preset, steps, seed, perceptual, start, restarts, class_index, fit).validate()
-    loaded = _loaded(model, device)
+    loaded = loaded_model(model, device)
     generator = loaded.generator
     pictures = _pictures(image, keep_alpha=generator.img_channels == 4)
     fitted = [images.fit(picture, generator, mode=fit) for picture in pictures]
@@ -71,7 +71,8 @@ def project(
     return replace(inversion, geometry=geometry, metadata={**inversion.metadata, **facts})
 
 
-def _loaded(model: Any, device: str) -> LoadedModel:
+def loaded_model(model: Any, device: str = "auto") -> LoadedModel:
+    """A short name, a checkpoint (on `device`) or a generator (where it is), with the name and hashes that records need."""
     if isinstance(model, (str, os.PathLike)):
         return load_model(os.fspath(model), resolve_device(device))
     name = getattr(model, "provenance", {}).get("file", type(model).__name__)
@@ -81,15 +82,16 @@ def _loaded(model: Any, device: str) -> LoadedModel:
 def _pictures(image: Picture | Sequence[Picture], *, keep_alpha: bool) -> list[Tensor]:
     """[1, C, H, W] each."""
     if isinstance(image, Tensor) and image.ndim == 4:
-        return [_picture(one, keep_alpha=keep_alpha) for one in image.split(1)]
+        return [picture_of(one, keep_alpha=keep_alpha) for one in image.split(1)]
     if isinstance(image, (list, tuple)):
         if not image:
             raise ImageError("there is no picture to project")
-        return [_picture(one, keep_alpha=keep_alpha) for one in image]
-    return [_picture(image, keep_alpha=keep_alpha)]  # type: ignore[arg-type]
+        return [picture_of(one, keep_alpha=keep_alpha) for one in image]
+    return [picture_of(image, keep_alpha=keep_alpha)]  # type: ignore[arg-type]
 
 
-def _picture(image: Picture, *, keep_alpha: bool) -> Tensor:
+def picture_of(image: Picture, *, keep_alpha: bool = False) -> Tensor:
+    """[1, C, H, W] of a path, a Pillow picture, an array or a tensor. Raises ImageError."""
     if isinstance(image, (str, os.PathLike)):
         return images.load_image(image, background=None if keep_alpha else "white")
     if isinstance(image, Image.Image):
@@ -114,6 +116,6 @@ def _mask(mask: Picture | None, geometry: dict[str, Any], own: Tensor | None) ->
     if isinstance(mask, (str, os.PathLike)):
         region = images.load_mask(mask)
     else:
-        region = (images.to_channels(_picture(mask, keep_alpha=False), 1) + 1) / 2
+        region = (images.to_channels(picture_of(mask, keep_alpha=False), 1) + 1) / 2
     fitted = images.fit_mask(region, geometry)
     return fitted if own is None else fitted * own

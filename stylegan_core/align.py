@@ -19,9 +19,9 @@ from stylegan_core.errors import ImageError, UsageError
 from stylegan_core.images import PictureShape, to_channels, to_rgb
 
 EYES_FACTOR, MOUTH_FACTOR, CENTRE_SHIFT = 4.0, 3.6, 0.1  # PG App. C
-SMALLEST_QUAD = 2.0     # pixels of a side
-SQUARENESS = 1e-2       # how far from a parallelogram a quad may be, of its side
-FEATHER = 0.12          # of the crop's side
+SMALLEST_QUAD = 2.0  # pixels of a side
+SQUARENESS = 1e-2  # how far from a parallelogram a quad may be, of its side
+FEATHER = 0.12  # of the crop's side
 COLOURS = ("none", "border")
 MODES = ("replace", "difference")
 
@@ -70,7 +70,9 @@ class Quad:
 
 def quad_of_face(eye_left: Sequence[float], eye_right: Sequence[float], mouth_left: Sequence[float], mouth_right: Sequence[float]) -> Quad:
     """The square of FFHQ around a face, from the eyes and the corners of the mouth, left and right as they are seen (PG App. C)."""
-    e0, e1, m0, m1 = (torch.tensor([float(v) for v in point], dtype=torch.float64) for point in (eye_left, eye_right, mouth_left, mouth_right))
+    e0, e1, m0, m1 = (
+        torch.tensor([float(v) for v in point], dtype=torch.float64) for point in (eye_left, eye_right, mouth_left, mouth_right)
+    )
     across, down = e1 - e0, (e0 + e1) / 2 - (m0 + m1) / 2
     centre = (e0 + e1) / 2 - CENTRE_SHIFT * down
     size = max(EYES_FACTOR * float(across.norm()), MOUTH_FACTOR * float(down.norm()))

@@ -51,11 +51,15 @@ class Face:
         width = float(across.norm())
         below = float(across[0] * (mouth - left)[1] - across[1] * (mouth - left)[0])
         if width < 1e-6 or below <= 0:
-            raise ImageError("the points are no face: seen with the left eye on the left, the mouth is not below the eyes; check their order")
+            raise ImageError(
+                "the points are no face: the left eye seen on the left, the mouth is not below; check their order"
+            )
         if "nose" in self.points:
             along = float((torch.tensor(self.points["nose"], dtype=torch.float64) - left) @ across) / width**2
             if not PROFILE <= along <= 1 - PROFILE:
-                raise ImageError("the face is seen from the side (a profile): the nose is not between the eyes; face models know frontal faces")
+                raise ImageError(
+                    "the face is seen from the side (a profile): its nose is not between the eyes; models know frontal ones"
+                )
 
 
 class Detector(Protocol):
@@ -140,7 +144,9 @@ def check_inside(face: Face, width: int, height: int) -> None:
     """Raises UsageError when a point lies outside of the picture: the file is of another one, or of another size."""
     for name, (x, y) in face.points.items():
         if not (0 <= x <= width and 0 <= y <= height):
-            raise UsageError(f"landmarks: {name} at ({x:g}, {y:g}) lies outside of the picture of {width}×{height}; are they of another size?")
+            raise UsageError(
+                f"landmarks: {name} at ({x:g}, {y:g}) lies outside of the picture ({width}×{height}); another size?"
+            )
 
 
 def mtcnn(device: torch.device | str = "cpu") -> Detector:
@@ -157,7 +163,9 @@ def mtcnn(device: torch.device | str = "cpu") -> Detector:
         _, confidence, points = network.detect(to_pil(to_rgb(photo)), landmarks=True)
         if points is None:
             return []
-        return [Face({name: (float(x), float(y)) for name, (x, y) in zip(NAMES, five)}, float(sure)) for five, sure in zip(points, confidence)]
+        return [
+            Face({name: (float(x), float(y)) for name, (x, y) in zip(NAMES, five)}, float(sure)) for five, sure in zip(points, confidence)
+        ]
 
     return detect
 
@@ -197,6 +205,8 @@ def _faces_of_csv(text: str, picture: str | None) -> list[Face]:
         raise UsageError(f"it has no landmarks{f' of {picture!r}' if picture else ''}")
     faces = []
     for row in rows:
-        points = {name: [float(row[f"{name}_x"]), float(row[f"{name}_y"])] for name in NAMES if row.get(f"{name}_x") and row.get(f"{name}_y")}
+        points = {
+            name: [float(row[f"{name}_x"]), float(row[f"{name}_y"])] for name in NAMES if row.get(f"{name}_x") and row.get(f"{name}_y")
+        }
         faces.append(face_of_points(points))
     return faces

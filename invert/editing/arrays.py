@@ -18,7 +18,7 @@ from stylegan_core.errors import CheckpointError, DirectionError
 from stylegan_core.files import display
 
 MAX_BYTES = 1 << 30  # of one array
-WHOLE = ""           # the key of a file that is one array
+WHOLE = ""  # the key of a file that is one array
 
 
 def read_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

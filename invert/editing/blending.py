@@ -70,7 +70,9 @@ def _state(generator: Generator) -> dict[str, torch.Tensor]:
 
 def _check_related(first: Generator, second: Generator) -> None:
     one, other = _state(first), _state(second)
-    differing = [name for name in one if name not in other or one[name].shape != other[name].shape] or [name for name in other if name not in one]
+    differing = [name for name in one if name not in other or one[name].shape != other[name].shape] or [
+        name for name in other if name not in one
+    ]
     if differing:
         raise UsageError(
             f"these generators are of different architectures ({differing[0]} and {len(differing) - 1} more differ); "

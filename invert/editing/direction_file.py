@@ -103,5 +103,3 @@ def _checked(facts: dict[str, Any]) -> dict[str, Any]:
         "origin": float(origin),
         "provenance": provenance,
     }
-
-

@@ -92,9 +92,7 @@ class InterFaceGAN:
         }  # fmt: skip
 
 
-def chosen_attributes(
-    data: Labelled, attributes: Sequence[str] | None, conditions: Sequence[str]
-) -> tuple[list[str], list[str]]:
+def chosen_attributes(data: Labelled, attributes: Sequence[str] | None, conditions: Sequence[str]) -> tuple[list[str], list[str]]:
     """(attributes to find, those whose boundaries are needed). Raises UsageError for a name without labels, with the nearest one."""
     import difflib
 

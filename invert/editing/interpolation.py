@@ -122,7 +122,17 @@ class Walk:
         if part in (0.0, 1.0):
             return maps[int(part)]
         a, b = cos(part * pi / 2), sin(part * pi / 2)
-        return {name: maps[0][name] if torch.equal(maps[0][name], maps[1][name]) else a * maps[0][name] + b * maps[1][name] for name in stored}
+        return {
+            name: maps[0][name] if torch.equal(maps[0][name], maps[1][name]) else a * maps[0][name] + b * maps[1][name] for name in stored
+        }
+
+
+def interpolate(
+    inversions: Sequence[Inversion], *, generator: Generator, frames: int = 16, method: str = "linear", is_loop: bool = False
+) -> list[Inversion]:
+    """Every stop of a walk through these inversions: `frames` from each to the next. See `Walk`."""
+    walk = Walk(generator, keys_of(inversions), method, is_loop)
+    return [inversion for _, inversion in walk.frames(frames)]
 
 
 def slerp(one: Tensor, other: Tensor, t: float, centre: Tensor) -> Tensor:

@@ -64,9 +64,7 @@ class Labelled:
         return self.rows(torch.randperm(len(self), generator=rng_from_seed(seed, ORDER_STREAM)))
 
 
-def labelled(
-    labels: Labels, generator: Generator, *, num_samples: int, seed: int = 0, callback: Counting | None = None
-) -> Labelled:
+def labelled(labels: Labels, generator: Generator, *, num_samples: int, seed: int = 0, callback: Counting | None = None) -> Labelled:
     """What `labels` means: a `Labelled` as it is; a scorer on samples of the generator; or a name.
 
     Names: a CSV file (see `from_csv`, `from_pairs`), MODULE:FUNCTION or FILE.py:FUNCTION of the user's, portraits-features or a
@@ -125,9 +123,7 @@ class FeatureScorer:
 
 
 @torch.no_grad()
-def score_samples(
-    generator: Generator, scorer: Scorer, *, num_samples: int, seed: int = 0, callback: Counting | None = None
-) -> Labelled:
+def score_samples(generator: Generator, scorer: Scorer, *, num_samples: int, seed: int = 0, callback: Counting | None = None) -> Labelled:
     """Samples of the generator, in z, with the scores of their pictures (stored noise). Raises UsageError for a scorer gone wrong."""
     latent = draw(generator, num_samples, seed=seed)
     step = max(1, BATCH_PIXELS // generator.img_resolution**2)
@@ -186,7 +182,9 @@ def from_csv(path: str | os.PathLike[str], generator: Generator) -> Labelled:
     key = next((column for column in ("seed", "file") if column in columns), None)
     attributes = [column for column in columns if column not in ("seed", "file")]
     if key is None or not attributes:
-        raise UsageError(f"{name}: it needs a column seed or file and one for each attribute (or without, with); it has {', '.join(columns)}")
+        raise UsageError(
+            f"{name}: it needs a column seed or file and one per attribute (or without, with); it has {', '.join(columns)}"
+        )
     scores = {attribute: torch.tensor([_number(row, attribute, name, i) for i, row in enumerate(rows)]) for attribute in attributes}
     if key == "seed":
         seeds = [_seed(row["seed"], name, i) for i, row in enumerate(rows)]

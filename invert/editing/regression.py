@@ -66,7 +66,9 @@ class Regression:
                 "left_out": {other: "all samples have the same score" for other in still}, "figures": {"r2": figures[k]},
             }  # fmt: skip
             shape = data.latent.value.shape[1:]
-            found.append(unit_direction(name, coefficients[:, k].view(shape), data.latent, vector=vector.view(shape), provenance=notes, **facts))
+            found.append(
+                unit_direction(name, coefficients[:, k].view(shape), data.latent, vector=vector.view(shape), provenance=notes, **facts)
+            )
         return found
 
 

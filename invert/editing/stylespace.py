@@ -81,9 +81,7 @@ class StyleSpace:
             found.append(_single(generator, channel, centre, spread, sign, notes))
         return found
 
-    def _by_attribute(
-        self, generator: Generator, attribute: str, centre: Tensor, spread: Tensor, callback: Counting | None
-    ) -> Channels:
+    def _by_attribute(self, generator: Generator, attribute: str, centre: Tensor, spread: Tensor, callback: Counting | None) -> Channels:
         labels = self.labels
         if isinstance(labels, (str, os.PathLike)) and not os.fspath(labels).lower().endswith(".csv"):
             labels = load_scorer(os.fspath(labels), generator)
@@ -168,7 +166,9 @@ def _single(
     vector[channel] = sign * spread[channel]
     sha256 = model_sha256(generator)  # type: ignore[arg-type]
     origin = sign * float(centre[channel] / spread[channel])
-    return Direction(f"{layer}:{channel - part.start}", LatentSpace.S, vector, origin=origin, model=model, model_sha256=sha256, provenance=notes)
+    return Direction(
+        f"{layer}:{channel - part.start}", LatentSpace.S, vector, origin=origin, model=model, model_sha256=sha256, provenance=notes
+    )
 
 
 def style_batches(generator: Generator, count: int, seed: int) -> Iterator[tuple[Tensor, int]]:

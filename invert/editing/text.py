@@ -95,7 +95,9 @@ class TextDriven:
 
 def text_difference(clip: ClipLike, text: str, neutral: str) -> Tensor:
     """[D] of length 1: mean embedding of the text in several sentences, less that of the neutral one (StyleCLIP Sec. 6.1)."""
-    both = [normalize(clip.encode_texts([template.format(words) for template in TEMPLATES]), dim=1).mean(dim=0) for words in (text, neutral)]
+    both = [
+        normalize(clip.encode_texts([template.format(words) for template in TEMPLATES]), dim=1).mean(dim=0) for words in (text, neutral)
+    ]
     difference = normalize(both[0], dim=0) - normalize(both[1], dim=0)
     if not float(difference.norm()) > 1e-6:
         raise UsageError(f"texts {text!r} and {neutral!r} mean the same to this CLIP; choose another neutral text")
@@ -128,7 +130,9 @@ def load_clip(weights: str | os.PathLike[str], architecture: str = "ViT-B-32", *
     from invert.editing.arrays import read_arrays
 
     if not Path(weights).is_file():
-        raise WeightsNotFoundError(f"--clip {display(weights)}: no such file; give weights of {architecture} (open_clip, .safetensors or .pt)")
+        raise WeightsNotFoundError(
+            f"--clip {display(weights)}: no such file; give weights of {architecture}, .safetensors or .pt"
+        )
     if find_spec("open_clip") is None:
         raise MissingExtraError("directions from text need the extra 'text': pip install 'invert-gan[text]'")
     import open_clip

@@ -15,8 +15,8 @@ from stylegan_core.errors import UsageError
 from stylegan_core.generator import Generator
 from stylegan_core.inversion import Inversion
 
-STEP = 0.25        # between strengths that are looked at first
-HALVINGS = 5       # of the last step, to find the strength itself
+STEP = 0.25  # between strengths that are looked at first
+HALVINGS = 5  # of the last step, to find the strength itself
 MAX_STRENGTH = 5.0
 
 

@@ -218,23 +218,26 @@ def test_what_does_not_fit(generator, tmp_path):
 def test_damaged_files(generator, tmp_path):
     from safetensors.torch import save_file
 
+    def header(version: str = "1", text: str = '{"name": "a", "space": "w", "unit": "std"}') -> dict[str, str]:
+        return {"format": "invert-direction", "format_version": version, "direction": text}
+
     cases = {
         "missing": None,
         "empty": b"",
         "text": b"hello, this is no direction",
-        "inversion": {"metadata": {"format": "invert-inversion"}},
-        "version": {"metadata": {"format": "invert-direction", "format_version": "9"}},
-        "json": {"metadata": {"format": "invert-direction", "format_version": "1", "direction": "{"}},
-        "rows": {"metadata": {"format": "invert-direction", "format_version": "1",
-                              "direction": '{"name": "a", "space": "w", "unit": "std", "rows": ["x"]}'}},
-        "space": {"metadata": {"format": "invert-direction", "format_version": "1", "direction": '{"name": "a", "space": "q", "unit": "std"}'}},
-    }  # fmt: skip
+        "inversion": {"format": "invert-inversion"},
+        "version": header("9"),
+        "json": header(text="{"),
+        "rows": header(text='{"name": "a", "space": "w", "unit": "std", "rows": ["x"]}'),
+        "space": header(text='{"name": "a", "space": "q", "unit": "std"}'),
+        "origin": header(text='{"name": "a", "space": "w", "unit": "std", "origin": "0"}'),
+    }
     for name, content in cases.items():
         path = tmp_path / f"{name}.direction.safetensors"
         if isinstance(content, bytes):
             path.write_bytes(content)
         elif content is not None:
-            save_file({"vector": torch.ones(16)}, path, metadata=content["metadata"])
+            save_file({"vector": torch.ones(16)}, path, metadata=content)
         with pytest.raises(DirectionError) as error:
             Direction.load(path)
         assert path.name in str(error.value) and "\n" not in str(error.value)
