@@ -142,9 +142,7 @@ def edit_input(
     return record
 
 
-def run_pipeline(
-    files: EditFiles, pipeline: Pipeline, *, with_metadata: bool = True, callback: Callback | None = None
-) -> dict[str, Any]:
+def run_pipeline(files: EditFiles, pipeline: Pipeline, *, with_metadata: bool = True, callback: Callback | None = None) -> dict[str, Any]:
     """One input through a pipeline → photo.edited.png, both inversions, and its record with the notes of the steps."""
     started = time.monotonic()
     setting = pipeline.setting()
@@ -268,5 +266,3 @@ def _sha256(source: Path) -> str:
         return file_sha256(source)
     except OSError as error:
         raise ImageError(f"{display(source)} cannot be read: {(error.strerror or '').lower()}") from None
-
-

@@ -11,7 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invert.editing.setting import Setting
-from invert.editing.steps import STEPS, Project, Work, describe, rendered
+from invert.editing.steps import (
+    STEPS,
+    Align,
+    Edit,
+    Mask,
+    Mix,
+    PasteBack,
+    Project,
+    Render,
+    Set,
+    Truncate,
+    Until,
+    Work,
+    describe,
+    rendered,
+)
 from invert.inputs import stem_of
 from stylegan_core.errors import UsageError
 from stylegan_core.files import atomic_write, display
@@ -20,6 +35,8 @@ from stylegan_core.inversion import Inversion
 if TYPE_CHECKING:
     from invert.loaded import LoadedModel
     from stylegan_core.progress import Callback
+
+__all__ = ["Align", "Edit", "Mask", "Mix", "PasteBack", "Pipeline", "Project", "Render", "Set", "Truncate", "Until", "Work"]
 
 MAX_FILE_BYTES = 1 << 20
 Step = Callable[..., Any]
@@ -225,5 +242,3 @@ def _plain(value: Any, number: int, step: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _plain(one, number, step) for key, one in value.items()}
     raise UsageError(f"step {number} ({type(step).__name__}) holds a {type(value).__name__}, not a name or a file; it cannot be saved")
-
-

@@ -51,15 +51,11 @@ class Face:
         width = float(across.norm())
         below = float(across[0] * (mouth - left)[1] - across[1] * (mouth - left)[0])
         if width < 1e-6 or below <= 0:
-            raise ImageError(
-                "the points are no face: the left eye seen on the left, the mouth is not below; check their order"
-            )
+            raise ImageError("the points are no face: the left eye seen on the left, the mouth is not below; check their order")
         if "nose" in self.points:
             along = float((torch.tensor(self.points["nose"], dtype=torch.float64) - left) @ across) / width**2
             if not PROFILE <= along <= 1 - PROFILE:
-                raise ImageError(
-                    "the face is seen from the side (a profile): its nose is not between the eyes; models know frontal ones"
-                )
+                raise ImageError("the face is seen from the side (a profile): its nose is not between the eyes; models know frontal ones")
 
 
 class Detector(Protocol):
@@ -79,19 +75,19 @@ def parse_face(choice: str | int) -> str | int:
 
 
 def choose_face(faces: Sequence[Face], choice: str | int | None = None) -> Face:
-    """choice: None = there must be exactly one; 'largest'; or a number, counted from the left. Raises ImageError, UsageError."""
+    """choice: None = there must be exactly one; 'largest'; or a number, counted from the left. Raises ImageError."""
     if not faces:
         raise ImageError("no face was found; give eye and mouth points in a landmark file, or crop the picture yourself")
     ordered = sorted(faces, key=lambda face: face.points["eye_left"][0])
     if choice is None and len(ordered) > 1:
         places = ", ".join(f"{k} at ({face.points['nose' if 'nose' in face.points else 'eye_left'][0]:.0f}, "
                            f"{face.points['eye_left'][1]:.0f})" for k, face in enumerate(ordered))  # fmt: skip
-        raise UsageError(f"{len(ordered)} faces were found: {places}; choose one with --face largest or --face NUMBER")
+        raise ImageError(f"{len(ordered)} faces were found: {places}; choose one with --face largest or --face NUMBER")
     chosen = parse_face("largest" if choice is None else choice)
     if chosen == "largest":
         face = max(ordered, key=lambda one: one.size)
     elif int(chosen) >= len(ordered):
-        raise UsageError(f"face {chosen}: there are {len(ordered)}, numbered from 0 from the left")
+        raise ImageError(f"face {chosen}: there are {len(ordered)}, numbered from 0 from the left")
     else:
         face = ordered[int(chosen)]
     face.check()
@@ -113,9 +109,9 @@ def face_of_points(points: Any) -> Face:
         raise UsageError(f"landmarks: {count} points; 4 (eyes, mouth corners), 5 (eyes, nose, mouth corners) or 68 are understood")
     if len(points) == 68:
         plain = [_point(point, f"point {k}") for k, point in enumerate(points)]
-        eyes = [tuple(float(sum(plain[k][axis] for k in group)) / len(group) for axis in (0, 1)) for group in EYE_POINTS]
-        return Face({"eye_left": eyes[0], "eye_right": eyes[1], "nose": plain[30],
-                     "mouth_left": plain[MOUTH_POINTS[0]], "mouth_right": plain[MOUTH_POINTS[1]]})  # type: ignore[dict-item]  # fmt: skip
+        left, right = (_mean([plain[k] for k in group]) for group in EYE_POINTS)
+        corners = {"mouth_left": plain[MOUTH_POINTS[0]], "mouth_right": plain[MOUTH_POINTS[1]]}
+        return Face({"eye_left": left, "eye_right": right, "nose": plain[30], **corners})
     names = [name for name in NAMES if name != "nose" or len(points) == 5]
     return Face({name: _point(point, name) for name, point in zip(names, points)})
 
@@ -141,12 +137,10 @@ def read_landmarks(path: str | os.PathLike[str], *, picture: str | None = None) 
 
 
 def check_inside(face: Face, width: int, height: int) -> None:
-    """Raises UsageError when a point lies outside of the picture: the file is of another one, or of another size."""
+    """Raises ImageError when a point lies outside of the picture: the file is of another one, or of another size."""
     for name, (x, y) in face.points.items():
         if not (0 <= x <= width and 0 <= y <= height):
-            raise UsageError(
-                f"landmarks: {name} at ({x:g}, {y:g}) lies outside of the picture ({width}×{height}); another size?"
-            )
+            raise ImageError(f"landmarks: {name} at ({x:g}, {y:g}) lies outside of the picture ({width}×{height}); another size?")
 
 
 def mtcnn(device: torch.device | str = "cpu") -> Detector:
@@ -177,6 +171,10 @@ def _point(value: Any, name: str) -> tuple[float, float]:
     if not all(abs(v) < 1e7 for v in numbers):
         raise UsageError(f"landmarks: {name} is no point [x, y] of finite numbers")
     return numbers[0], numbers[1]
+
+
+def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
 
 
 def _faces_of_json(text: str, picture: str | None) -> list[Face]:

@@ -102,6 +102,7 @@ def find(
             bar.update(done, total=total)
 
         found = chosen.find(loaded.generator, callback=callback)
+        found = measured(found, chosen, loaded.generator)
     _save(terminal, found, loaded, output, prefix, licence, json=json)
 
 
@@ -125,6 +126,20 @@ def asked_options(method: str, **given: Any) -> dict[str, Any]:
             raise UsageError(f"method {method} takes one --attribute, not {len(asked['attribute'])}")
         asked["attribute"] = asked["attribute"][0]
     return asked
+
+
+def measured(found: list[Direction], chosen: Any, generator: Any) -> list[Direction]:
+    """With what strength 1 does to every attribute, where the labels can be asked about new pictures."""
+    from dataclasses import replace
+
+    from invert.editing.effects import effects
+    from invert.editing.labels import load_scorer
+
+    labels = getattr(chosen, "labels", None)
+    if not isinstance(labels, str) or labels.lower().endswith(".csv"):
+        return found
+    scorer = load_scorer(labels, generator)
+    return [replace(one, provenance={**one.provenance, "moves": effects(one, generator, scorer)}) for one in found]
 
 
 def _save(terminal: Terminal, found: list[Direction], loaded: Any, folder: Path, prefix: str, licence: str, *, json: bool) -> None:

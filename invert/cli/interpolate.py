@@ -92,9 +92,7 @@ def _measure(perceptual: str, generator: Any) -> Any:
     return load_measure(perceptual, generator)
 
 
-def _walk(
-    terminal: Terminal, walk: Walk, per_segment: int, fps: int, output: Path, measure: Any, *, with_metadata: bool
-) -> dict[str, Any]:
+def _walk(terminal: Terminal, walk: Walk, per_segment: int, fps: int, output: Path, measure: Any, *, with_metadata: bool) -> dict[str, Any]:
     """Renders, writes, and prints d / ε² of every frame."""
     from stylegan_core.images import picture_proper, save_image, to_rgb, to_u8
 

@@ -31,9 +31,7 @@ def orthogonalise(
         return direction
     wrong = [other.name for other in others if (other.space, other.vector.shape) != (direction.space, direction.vector.shape)]
     if wrong:
-        raise DirectionError(
-            f"direction {direction.name!r} lies in {direction.space.value}, {wrong[0]!r} does not; use one space"
-        )
+        raise DirectionError(f"direction {direction.name!r} lies in {direction.space.value}, {wrong[0]!r} does not; use one space")
     own = direction.reader.flatten().double()
     held = torch.stack([other.reader.flatten().double() for other in others])
     held = held / held.norm(dim=1, keepdim=True).clamp_min(1e-12)
@@ -66,9 +64,7 @@ def combine(directions: Sequence[Direction], weights: Sequence[float] | None = N
     """
     factors = [1.0] * len(directions) if weights is None else list(weights)
     if not directions or len(factors) != len(directions):
-        raise DirectionError(
-            f"{len(directions)} directions and {len(factors)} weights: one for each is needed"
-        )
+        raise DirectionError(f"{len(directions)} directions and {len(factors)} weights: one for each is needed")
     first = directions[0]
     for other in directions[1:]:
         if (other.space, other.vector.shape, other.rows) != (first.space, first.vector.shape, first.rows):
@@ -111,9 +107,7 @@ def restrict(direction: Direction, rows: str | Sequence[int] | None, generator: 
         raise DirectionError(f"direction {direction.name!r} acts in z, before there are layers; find it in w")
     left = tuple(row for row in chosen if direction.rows is None or row in direction.rows)
     if not left:
-        raise DirectionError(
-            f"direction {direction.name!r} acts on rows {describe_rows(direction.rows)}, none of {describe_rows(chosen)}"
-        )
+        raise DirectionError(f"direction {direction.name!r} acts on rows {describe_rows(direction.rows)}, none of {describe_rows(chosen)}")
     if direction.space is LatentSpace.W:
         return replace(direction, name=title, rows=left)
     kept = torch.zeros_like(direction.vector)

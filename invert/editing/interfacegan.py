@@ -117,7 +117,8 @@ def fit_boundary(data: Labelled, name: str, share: float, held_out: float, penal
     is_class = name in data.binary
     first_held = len(x) - round(len(x) * held_out)
     low, middle, high = (0.5, 0.5, 0.5) if is_class else _thresholds(y[:first_held], share)
-    side = torch.where(y > high, 1, torch.where(y <= low, -1, 0)) if is_class or low < high else torch.zeros_like(y)
+    above = y > high if is_class else y >= high
+    side = torch.where(above, 1, torch.where(y <= low, -1, 0)) if is_class or low < high else torch.zeros_like(y)
     fitted = side[:first_held] != 0
     counts = [int((side[:first_held] == sign).sum()) for sign in (-1, 1)]
     if min(counts) < min(LEAST_OF_A_CLASS, max(2, len(x) // 4)):

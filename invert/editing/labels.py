@@ -182,9 +182,7 @@ def from_csv(path: str | os.PathLike[str], generator: Generator) -> Labelled:
     key = next((column for column in ("seed", "file") if column in columns), None)
     attributes = [column for column in columns if column not in ("seed", "file")]
     if key is None or not attributes:
-        raise UsageError(
-            f"{name}: it needs a column seed or file and one per attribute (or without, with); it has {', '.join(columns)}"
-        )
+        raise UsageError(f"{name}: it needs a column seed or file and one per attribute (or without, with); it has {', '.join(columns)}")
     scores = {attribute: torch.tensor([_number(row, attribute, name, i) for i, row in enumerate(rows)]) for attribute in attributes}
     if key == "seed":
         seeds = [_seed(row["seed"], name, i) for i, row in enumerate(rows)]

@@ -41,9 +41,7 @@ def directions_in(folder: str | os.PathLike[str]) -> list[tuple[Path, Direction]
     return [(path, load_direction(path)) for path in sorted(place.iterdir()) if is_direction_file(path)]
 
 
-def find_direction(
-    name: str, generator: Generator, model_sha256: str, *, model: str | None = None, is_related: bool = False
-) -> Direction:
+def find_direction(name: str, generator: Generator, model_sha256: str, *, model: str | None = None, is_related: bool = False) -> Direction:
     """A direction for this model by its name, its file, or LAYER:CHANNEL for a single channel of s.
 
     is_related: take one that was found in another, related model. Raises DirectionError for one of another model, UsageError for an

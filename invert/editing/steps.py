@@ -290,9 +290,7 @@ def rendered(work: Work, setting: Setting) -> Work:
     return replace(work, picture=picture.float().cpu())
 
 
-STEPS: dict[str, type] = {
-    step.__name__: step for step in (Align, Project, Edit, Set, Until, Mix, Truncate, Mask, Render, PasteBack)
-}
+STEPS: dict[str, type] = {step.__name__: step for step in (Align, Project, Edit, Set, Until, Mix, Truncate, Mask, Render, PasteBack)}
 
 
 def describe(step: Any) -> str:

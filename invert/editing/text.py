@@ -130,9 +130,7 @@ def load_clip(weights: str | os.PathLike[str], architecture: str = "ViT-B-32", *
     from invert.editing.arrays import read_arrays
 
     if not Path(weights).is_file():
-        raise WeightsNotFoundError(
-            f"--clip {display(weights)}: no such file; give weights of {architecture}, .safetensors or .pt"
-        )
+        raise WeightsNotFoundError(f"--clip {display(weights)}: no such file; give weights of {architecture}, .safetensors or .pt")
     if find_spec("open_clip") is None:
         raise MissingExtraError("directions from text need the extra 'text': pip install 'invert-gan[text]'")
     import open_clip
