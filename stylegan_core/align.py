@@ -73,10 +73,10 @@ def quad_of_face(eye_left: Sequence[float], eye_right: Sequence[float], mouth_le
     e0, e1, m0, m1 = (
         torch.tensor([float(v) for v in point], dtype=torch.float64) for point in (eye_left, eye_right, mouth_left, mouth_right)
     )
-    across, down = e1 - e0, (e0 + e1) / 2 - (m0 + m1) / 2
-    centre = (e0 + e1) / 2 - CENTRE_SHIFT * down
+    across, down = e1 - e0, (m0 + m1) / 2 - (e0 + e1) / 2
+    centre = (e0 + e1) / 2 + CENTRE_SHIFT * down
     size = max(EYES_FACTOR * float(across.norm()), MOUTH_FACTOR * float(down.norm()))
-    x = across - torch.stack([-down[1], down[0]])
+    x = across + torch.stack([down[1], -down[0]])  # the eyes say where right is, and so does the mouth, turned by a quarter
     if not float(x.norm()) > 1e-6:
         raise UsageError("the eyes and the mouth lie in one point; give the points in pixels of the photo")
     x = x / x.norm() * size / 2

@@ -148,10 +148,11 @@ def _save(terminal: Terminal, found: list[Direction], loaded: Any, folder: Path,
     from invert.editing.direction_file import SUFFIX
     from invert.editing.sweep import safe_name
 
+    found = [replace(one, model=Path(loaded.name).name, licence=licence or one.licence) for one in found]
     files = []
     for direction in found:
         path = folder / f"{prefix}{safe_name(direction.name)}{SUFFIX}"
-        replace(direction, model=Path(loaded.name).name, licence=licence or direction.licence).save(path)
+        direction.save(path)
         files.append(str(path))
     if found and found[0].provenance.get("left_out"):
         for name, why in found[0].provenance["left_out"].items():

@@ -31,7 +31,7 @@ def world(tmp_path_factory):
     generator = invert.load_generator(folder / "tiny.safetensors")
     vector = torch.randn(8, generator=torch.Generator().manual_seed(0))
     with_unit(Direction("smile", LatentSpace.W, vector), generator).save(folder / "smile.direction.safetensors")
-    Image.fromarray(np.uint8([[255, 0], [255, 0]])).resize((16, 16)).save(folder / "mask.png")
+    Image.fromarray(np.repeat(np.uint8([[255] * 8 + [0] * 8]), 16, axis=0)).save(folder / "mask.png")
     return folder
 
 
