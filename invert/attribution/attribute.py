@@ -19,7 +19,7 @@ from invert.attribution.evidence import Evidence, examine
 from invert.attribution.fit import Effort, pace
 from invert.attribution.groundwork import Groundwork, num_passes
 from invert.attribution.laundering import Laundering, laundering_of
-from invert.attribution.verdict import Attribution, Candidate, check_fpr, decide, judge_candidate
+from invert.attribution.verdict import Attribution, Candidate, assess_candidate, check_fpr, decide
 from invert.loaded import LoadedModel
 from stylegan_core.errors import UsageError
 from stylegan_core.files import display
@@ -143,7 +143,7 @@ def attribute_pictures(pictures: Sequence[Picture], benches: Sequence[Bench], op
         fpr = check_fpr(options.fpr, [calibration])
         for case, evidence, name in zip(cases, found, classes):
             assessment = calibration.assess(evidence.values, name)
-            case.append(judge_candidate(bench.name, bench.sha256, evidence, assessment, calibration, fpr=fpr, shape=shape))
+            case.append(assess_candidate(bench.name, bench.sha256, evidence, assessment, calibration, fpr=fpr, shape=shape))
     seconds = round((time.monotonic() - started) / len(pictures), 3)
     place = device_name(benches[0].ground.samples.w.device)
     return [replace(decide(case), facts={"seconds": seconds, "device": place}) for case in cases]

@@ -79,7 +79,7 @@ def check_fpr(fpr: float | None, calibrations: Sequence[Calibration]) -> float:
     return fpr
 
 
-def judge_candidate(model: str, sha256: str, evidence: Evidence, assessment: Assessment, calibration: Calibration, *, fpr: float,
+def assess_candidate(model: str, sha256: str, evidence: Evidence, assessment: Assessment, calibration: Calibration, *, fpr: float,
                     shape: tuple[int, int]) -> Candidate:  # fmt: skip
     """The rules, in this order: nothing to see; too degraded; unlike the model's own; not known how far to trust; others are alike."""
     verdict, reason = _ruled(model, evidence, assessment, calibration, fpr, shape)
