@@ -52,7 +52,8 @@ def tiny_stylegan3(seed: int = 0, *, dtype: torch.dtype = torch.float32, **confi
 
 
 def tiny_stylegan1(seed: int = 0, *, noise_strength: float = 0.1, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
-    """A StyleGAN generator of 16 px, likewise."""
+    """A StyleGAN generator of 16 px, likewise; its constant is no longer flat, as after training: of a flat one the first instance
+    norm would leave the noise alone."""
     facts = {"z_dim": 16, "w_dim": 16, "img_resolution": 16, "channel_base": 256, "channel_max": 16, "mapping_layers": 2}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -63,7 +64,9 @@ def tiny_stylegan1(seed: int = 0, *, noise_strength: float = 0.1, dtype: torch.d
             if name.endswith("noise_strength"):
                 parameter.fill_(noise_strength)
             if name.endswith("torgb.weight"):
-                parameter.mul_(0.3)
+                parameter.mul_(0.17)
+            if name.endswith("b4.const"):
+                parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
         if generator.c_dim == 0:
             generator.mapping.w_avg.copy_(generator.mapping.to_w(z).mean(dim=0))
     return generator

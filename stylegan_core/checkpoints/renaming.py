@@ -67,6 +67,13 @@ def reordered(view: TensorView, axes: tuple[int, ...], name: str) -> TensorView:
     return replace(view, shape=tuple(view.shape[axis] for axis in axes), strides=tuple(view.strides[axis] for axis in axes))
 
 
+def number_in(view: TensorView, name: str) -> float:
+    """The one number of a tensor, of any number of axes. Raises CheckpointError for none and for several."""
+    if view.numel != 1:
+        raise CheckpointError(f"{display(name, max_length=80)!r} has the shape {list(view.shape)}; one number is expected")
+    return float(view.to_tensor().flatten()[0])
+
+
 def zeros(width: int) -> TensorView:
     """[width] zeros, for a bias that the other code does not have."""
     return TensorView(memoryview(bytes(4 * width)), "float32", (width,), (1,), 0)

@@ -9,7 +9,7 @@ from typing import Any
 from stylegan_core.checkpoints.contents import Contents
 from stylegan_core.checkpoints.inert_tree import mapping_of
 from stylegan_core.checkpoints.infer_stylegan1 import infer_stylegan1, infer_stylegan1_discriminator
-from stylegan_core.checkpoints.renaming import Entry, renamed, zeros
+from stylegan_core.checkpoints.renaming import Entry, number_in, renamed, zeros
 from stylegan_core.checkpoints.rosinality import tensors_of
 from stylegan_core.checkpoints.strict import NOISE, W_AVG, Draft, choose
 from stylegan_core.checkpoints.stylegan1_names import (
@@ -20,6 +20,8 @@ from stylegan_core.checkpoints.stylegan1_names import (
     rosinality_generator,
 )
 from stylegan_core.checkpoints.tensor_view import TensorView
+from stylegan_core.errors import CheckpointError
+from stylegan_core.networks.config_checks import MAX_WIDTH
 
 NAME = "stylegan1-state"
 PLACES = {"G_ema": ("generator_smooth", "g_running"), "G": ("generator",), "D": ("discriminator",)}  # our name → keys in the file
@@ -104,8 +106,8 @@ def resolutions_held(views: Views, port: Port) -> tuple[int, ...]:
 
 def lod_of(views: Views) -> float:
     """The level of detail that the state says."""
-    held = next((views[name] for name in ("synthesis.lod", "lod") if name in views), None)
-    return 0.0 if held is None or held.numel == 0 else float(held.to_tensor().flatten()[0])
+    held = next((name for name in ("synthesis.lod", "lod") if name in views), None)
+    return 0.0 if held is None else number_in(views[held], held)
 
 
 def trained_part(views: Views) -> tuple[dict[str, TensorView], int]:
@@ -121,7 +123,11 @@ def trained_part(views: Views) -> tuple[dict[str, TensorView], int]:
 
 def _is_trained(views: Views, level: int) -> bool:
     names = [f"generator.progression.{level}.{part}" for part in ("noise1.weight_orig", "noise2.weight_orig", "conv2.conv.bias")]
-    return any(bool(views[name].to_tensor().any()) for name in names if name in views)
+    held = {name: views[name] for name in names if name in views}
+    for name, view in held.items():
+        if view.numel > MAX_WIDTH:
+            raise CheckpointError(f"{name!r} has the shape {list(view.shape)}, which no layer has")
+    return any(bool(view.to_tensor().any()) for view in held.values())
 
 
 def _states(contents: Contents) -> dict[str, Any]:

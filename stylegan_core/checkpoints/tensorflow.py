@@ -15,7 +15,7 @@ from stylegan_core.checkpoints.inert_tree import NETWORKS as RECORDS
 from stylegan_core.checkpoints.inert_tree import calls, mapping_of, plain_value
 from stylegan_core.checkpoints.infer import infer_discriminator, infer_generator
 from stylegan_core.checkpoints.infer_stylegan1 import infer_stylegan1, infer_stylegan1_discriminator
-from stylegan_core.checkpoints.renaming import Renamed, renamed, scaled, zeros
+from stylegan_core.checkpoints.renaming import Renamed, number_in, renamed, scaled, zeros
 from stylegan_core.checkpoints.strict import W_AVG, Draft, choose
 from stylegan_core.checkpoints.tensor_view import TensorView, array_view, scalar_view
 from stylegan_core.checkpoints.tensorflow_names import (
@@ -91,7 +91,7 @@ def generator_of(record: Network) -> tuple[Renamed, Any, tuple[str, ...]]:
         what = display(record.build_name, max_length=60)
         raise UnknownCheckpointError(f"holds a generator without a synthesis network (built by {what!r}: a progressive GAN?)")
     resolutions = resolutions_held(names, "synthesis/")
-    lod = float(names["lod"].to_tensor().flatten()[0]) if "lod" in names and names["lod"].numel else 0.0
+    lod = number_in(names["lod"], "lod") if "lod" in names else 0.0
     if not any(name.endswith("/mod_weight") for name in names):
         settings = stylegan1_settings(record.settings)
         found = renamed(names, stylegan1_generator(resolutions, fused_from=fused_from(record.settings)))

@@ -1,4 +1,4 @@
-"""The Wasserstein loss with a gradient penalty (Gulrajani et al. 2017, Eq. 3) and the drift term of Karras et al. 2018, App. A.1."""
+"""The Wasserstein loss with a gradient penalty (WGAN-GP Eq. 3) and a drift term (PG App. A.1)."""
 
 from __future__ import annotations
 

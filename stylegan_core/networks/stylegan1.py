@@ -1,4 +1,4 @@
-"""The StyleGAN generator (SG Fig. 1b) and, by switches, the progressive GAN that it grew out of (Karras et al. 2018, Table 2).
+"""The StyleGAN generator (SG Fig. 1b) and, by switches, the progressive GAN that it grew out of (PG Table 2).
 
 Bottom-up: layers, blocks, synthesis, generator. Weights of convolutions, biases and noise strengths are the numbers of the official
 release. Pictures of level of detail `lod` have img_resolution / 2^⌊lod⌋ pixels; a fraction fades from the next smaller size.
@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from stylegan_core.errors import LatentError
 from stylegan_core.generator import RNG
-from stylegan_core.networks.layers import FullyConnectedLayer, best_memory_format, normalize_2nd_moment
+from stylegan_core.networks.layers import (
+    FullyConnectedLayer,
+    Kept,
+    best_memory_format,
+    is_frozen,
+    is_plain_call,
+    normalize_2nd_moment,
+)
 from stylegan_core.networks.mapping import MappingNetwork
 from stylegan_core.networks.noise_inputs import noise_maps
 from stylegan_core.networks.stylegan1_configs import StyleGAN1Config, check_lod
@@ -30,7 +37,12 @@ GAIN = math.sqrt(2)  # of a layer that an activation follows, in its weights (He
 
 def upscaling_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """A 3×3 convolution of the nearest-neighbour upsampled x: [N, in, H, W] → [N, out, 2H, 2W], in one step with 4×4 kernels."""
-    return F.conv_transpose2d(x, widened(weight.flip([2, 3])).transpose(0, 1), bias, stride=2, padding=1)
+    return F.conv_transpose2d(x, upscaling_kernel(weight), bias, stride=2, padding=1)
+
+
+def upscaling_kernel(weight: Tensor) -> Tensor:
+    """[out, in, 3, 3] → [in, out, 4, 4], for a transposed convolution of stride 2."""
+    return widened(weight.flip([2, 3])).transpose(0, 1)
 
 
 def downscaling_convolution(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -76,22 +88,32 @@ class SynthesisLayer(nn.Module):
         if use_styles:
             self.affine = FullyConnectedLayer(w_dim, 2 * out_channels)
         self.register_buffer("blur", setup_filter(list(resample_filter)), persistent=False)
+        self._kept = Kept()
 
     def forward(self, x: Tensor, style: Tensor | None, noise: Tensor | None = None) -> Tensor:
         """style: None for a layer without one. noise: [N or 1, 1, H·up, W·up]; None = no noise."""
         bias = self.bias.to(x.dtype)
         if hasattr(self, "weight"):
-            weight = (self.weight * self.weight_gain).to(x.dtype)
-            if self.up == 1:
-                x = F.conv2d(x, weight, padding=1)
+            if is_frozen(self.weight) and is_plain_call(x, self.weight):
+                kernel = self._kept.get(self.weight, self.kernel)
             else:
-                x = blurred(upscaling_convolution(x, weight, bias if self.blurs_bias else None), self.blur)
+                kernel = self.kernel(self.weight).to(x.dtype)
+            if self.up == 1:
+                x = F.conv2d(x, kernel, padding=1)
+            else:
+                x = F.conv_transpose2d(x, kernel, bias if self.blurs_bias else None, stride=2, padding=1)
+                x = blurred(x, self.blur)
         if noise is not None:
             x = torch.addcmul(x, noise.to(x.dtype), self.noise_strength.to(x.dtype)[:, None, None])
         x = bias_act(x, None if self.blurs_bias else bias, act="lrelu", alpha=self.slope, gain=1)
         if self.use_pixel_norm:
             x = normalize_2nd_moment(x)
         return self.normalised(x, style)
+
+    def kernel(self, weight: Tensor) -> Tensor:
+        """The weight as the convolution takes it; kept while it is frozen."""
+        weight = weight * self.weight_gain
+        return weight if self.up == 1 else upscaling_kernel(weight)
 
     def normalised(self, x: Tensor, style: Tensor | None) -> Tensor:
         """Instance norm and style (SG Eq. 1), each only where the layer has it; in float32 at least."""

@@ -1,4 +1,4 @@
-"""The discriminator of StyleGAN and of the progressive GAN (Karras et al. 2018, Table 2), bottom-up; labels as in Mescheder et al. 2018."""
+"""The discriminator of StyleGAN and of the progressive GAN (PG Table 2), bottom-up; labels as in R1, one logit per class."""
 
 from __future__ import annotations
 

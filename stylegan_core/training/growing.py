@@ -1,4 +1,4 @@
-"""Progressive growing (Karras et al. 2018, Sec. 2; SG App. C): what a step shows, how many pictures of which size, and how fast it learns.
+"""Progressive growing (PG Sec. 2; SG App. C): what a step shows, how many pictures of which size, and how fast it learns.
 
 The only place that knows of it. Networks take a level of detail as an argument: 0 is the full picture, every 1 halves its side, and a
 fraction fades between the two. A stretch is a run of steps with pictures of one size; all of it is a function of the step.

@@ -57,7 +57,7 @@ def stylegan1_parts(name: str, *, resolution: int, img_channels: int = 3, c_dim:
     fields: dict[str, Any] = {"z_dim": w_dim, "w_dim": w_dim, "mapping_layers": 8, **row.generator, **shared}
     kimg = float(given.get("kimg", row.kimg))
     length = max(kimg * SIZE_KIMG / row.kimg, 0.001) if growing_kimg is None else growing_kimg
-    share = kimg / row.kimg
+    share = length / SIZE_KIMG
     growing = Growing(
         initial_resolution=min(row.initial_resolution, resolution), training_kimg=length, transition_kimg=length,
         batches={} if "batch" in given else BATCHES, lrs={} if "lr" in given else LRS,

@@ -20,6 +20,7 @@ from torch import nn
 
 from stylegan_core.checkpoints.native import save_native
 from stylegan_core.data.images import batch_indices
+from stylegan_core.errors import UsageError
 from stylegan_core.features import Features
 from stylegan_core.networks.build import build
 from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN3Config
@@ -45,6 +46,8 @@ def fit_mapping(generator: Any, data: PairedData, *, seed: int = 0, num_steps: i
     is never drawn: glasses and hats stay away.
     """
     mapping, device = generator.mapping, generator.w_avg.device
+    if mapping.num_layers == 0:
+        raise UsageError("a warm start fits the mapping network first, and this generator has none; leave --warm-start-kimg out")
     rng = torch.Generator().manual_seed(step_seed(seed, 0, 1 << 20))
     width = data.shown([0]).shape[1]
     directions = torch.linalg.qr(torch.randn(mapping.w_dim, width, generator=rng))[0].t().to(device)

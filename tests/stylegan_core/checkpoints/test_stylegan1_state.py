@@ -186,5 +186,10 @@ def test_a_state_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     del state["synthesis.layer4.style.bias"]
     with pytest.raises(CheckpointError, match=r"synthesis\.layer4\.style\.bias' is missing"):
         load_generator(saved(tmp_path / "a.pth", state))
+    with pytest.raises(CheckpointError, match="one number is expected"):
+        load_generator(saved(tmp_path / "c.pth", {**state, "synthesis.lod": torch.zeros(1).expand(1 << 40)}))
+    with pytest.raises(CheckpointError, match="which no layer has"):
+        huge = {"generator.progression.0.noise1.weight_orig": torch.zeros(1).expand(1 << 40)}
+        load_generator(saved(tmp_path / "d.pth", {**rosinality_state([8, 8]), **huge}))
     with pytest.raises(CheckpointError, match="does not belong to this network"):
         load_generator(saved(tmp_path / "b.pth", {**state, "synthesis.layer9.surprise": torch.ones(1)}))

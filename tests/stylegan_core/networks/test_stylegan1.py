@@ -112,6 +112,20 @@ def test_instance_norm_and_style_set_mean_and_deviation() -> None:
     assert torch.allclose(out.std(dim=[2, 3], correction=0), (scale + 1).abs(), rtol=1e-6)
 
 
+def test_frozen_weights_change_nothing_and_changes_are_seen() -> None:
+    generator = tiny_stylegan1(dtype=F64)
+    ws = ws_of(generator).requires_grad_()
+    plain = generator.synthesis(ws)
+    (expected,) = torch.autograd.grad(plain.square().sum(), ws)
+    generator.requires_grad_(False)
+    for _ in range(2):  # made, then kept
+        fast = generator.synthesis(ws)
+        assert torch.allclose(fast, plain) and torch.allclose(torch.autograd.grad(fast.square().sum(), ws)[0], expected)
+    with torch.no_grad():
+        generator.synthesis.b8.conv0.weight.mul_(2)
+        assert not torch.allclose(generator.synthesis(ws), plain)
+
+
 def test_noise_by_name_and_mode() -> None:
     generator = tiny_stylegan1(dtype=F64)
     ws = ws_of(generator)
