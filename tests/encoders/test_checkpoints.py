@@ -84,7 +84,7 @@ def test_a_hyperstyle_file_changes_the_weights(is_separable: bool, generator, pi
     picture, total = w.render(generator), {}
     for _ in range(2):
         seen = torch.cat([one, picture], dim=1)
-        for name, value in network(torch.nn.functional.adaptive_avg_pool2d(seen, 64)).items():
+        for name, value in network(torch.nn.functional.adaptive_avg_pool2d(seen, 128)).items():
             total[name] = total.get(name, 0) + value
         parameters = dict(generator.named_parameters())
         change = {name: parameters[name] * value[0] for name, value in total.items()}
