@@ -87,8 +87,10 @@ def check_generator(config: Config, generator: Any) -> None:
                 raise CheckpointError(f"this HyperStyle changes {weight.name} {shape}; the generator has {held}: it is for another model")
         return
     if (config.num_ws, config.w_dim) != (generator.num_ws, generator.w_dim):
-        raise CheckpointError(f"this encoder makes {config.num_ws} rows of {config.w_dim}; the generator takes {generator.num_ws} rows of "
-                              f"{generator.w_dim}: it is for another model")
-    if config.is_iterative and config.img_channels != generator.img_channels:  # one of one pass may see something else, such as a sketch
-        raise CheckpointError(f"this encoder sees pictures of {config.img_channels} channels; the generator makes {generator.img_channels}: "
+        takes = f"{generator.num_ws} rows of {generator.w_dim}"
+        raise CheckpointError(f"this encoder makes {config.num_ws} rows of {config.w_dim}; the generator takes {takes}: "
+                              "it is for another model")
+    if config.is_iterative and config.img_channels != generator.img_channels:  # of one pass, it may see something else: a sketch
+        makes = generator.img_channels
+        raise CheckpointError(f"this encoder sees pictures of {config.img_channels} channels; the generator makes {makes}: "
                               "it is for another model")
