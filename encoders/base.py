@@ -36,6 +36,7 @@ class OnePass(nn.Module):
     """
 
     w_avg: Tensor
+    generator: Any
 
     def __init__(self, config: EncoderConfig, network: nn.Module, w_avg: Tensor, generator: Any = None, name: str = ""):
         super().__init__()

@@ -64,11 +64,13 @@ def encoder_for(generator: Any, kind: str, **options: Any) -> Any:
 @torch.no_grad()
 def start_at_average(encoder: nn.Module) -> None:
     """Zeroes the last layers, so that training starts from the average picture and from unchanged weights."""
-    for module in encoder.modules():
+    modules: list[Any] = list(encoder.modules())
+    for module in modules:
         if isinstance(module, (MapToStyle, PooledHead, GridHead)):
             module.linear.weight.zero_()
         elif isinstance(module, RowHeads) and module.is_shared:
-            for row in module.rows:
+            rows: list[Any] = list(module.rows)
+            for row in rows:
                 row.weight.zero_()
         elif isinstance(module, HyperNetwork):
             start_without_change(module)
@@ -84,7 +86,11 @@ def check_generator(config: Config, generator: Any) -> None:
                 held = parameters.get(weight.name, "no such weight")
                 raise CheckpointError(f"this HyperStyle changes {weight.name} {shape}; the generator has {held}: it is for another model")
         return
-    wanted, held = (config.num_ws, config.w_dim, config.img_channels), (generator.num_ws, generator.w_dim, generator.img_channels)
-    if wanted != held:
-        raise CheckpointError(f"this encoder makes {wanted[0]} rows of {wanted[1]} for {wanted[2]} channels; the generator takes "
-                              f"{held[0]} rows of {held[1]} for {held[2]}: it is for another model")
+    if (config.num_ws, config.w_dim) != (generator.num_ws, generator.w_dim):
+        takes = f"{generator.num_ws} rows of {generator.w_dim}"
+        raise CheckpointError(f"this encoder makes {config.num_ws} rows of {config.w_dim}; the generator takes {takes}: "
+                              "it is for another model")
+    if config.is_iterative and config.img_channels != generator.img_channels:  # of one pass, it may see something else: a sketch
+        makes = generator.img_channels
+        raise CheckpointError(f"this encoder sees pictures of {config.img_channels} channels; the generator makes {makes}: "
+                              "it is for another model")

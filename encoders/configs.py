@@ -61,7 +61,8 @@ BACKBONES: Mapping[str, BackboneConfig] = {
     "resnet-34": BackboneConfig("resnet", units=(3, 4, 6, 3)),    # ReStyle for other domains, HyperStyle
     "resnet-50": BackboneConfig("resnet-bottleneck", units=(3, 4, 6, 3)),
     "resnet-101": BackboneConfig("resnet-bottleneck", units=(3, 4, 23, 3)),
-    "light": BackboneConfig("ir-se", widths=(32, 64, 128, 192), units=(1, 2, 2, 2)),  # small generators, CPUs
+    "light": BackboneConfig("ir-se", widths=(32, 64, 128, 160), units=(1, 2, 2, 2)),   # small generators, CPUs
+    "lighter": BackboneConfig("ir-se", widths=(24, 48, 96, 128), units=(1, 2, 2, 2)),  # HyperStyle's, of which there are two
     "tiny": BackboneConfig("ir-se", widths=(8, 12, 16, 20), units=(1, 1, 1, 1)),      # tests
 }
 
@@ -200,13 +201,14 @@ def encoder_config(method: str, generator: Generator, *, backbone: str | None = 
 def hyperstyle_config(generator: Generator, *, backbone: str | None = None, encoder: EncoderConfig | None = None,
                       input_side: int | None = None, num_iterations: int = 5, is_separable: bool = False) -> HyperStyleConfig:
     """For this generator: one entry per modulated layer; convolutions are tuned, colours are not (HS Sec. 3.2)."""
-    base = backbone_of(backbone or ("light" if generator.img_resolution < PUBLISHED_SIDE else "resnet-34"), generator)
-    code = base.channels(16)
-    is_small = code < 512
+    is_light = generator.img_resolution < PUBLISHED_SIDE
+    base = backbone_of(backbone or ("lighter" if is_light else "resnet-34"), generator)
+    inner = encoder or encoder_config("w", generator, backbone=backbone or ("lighter" if is_light else None), input_side=input_side)
+    is_small = base.channels(16) < 512
+    width = 48 if is_small else 512
     return HyperStyleConfig(
-        modulated_weights(generator), encoder or encoder_config("w", generator, input_side=input_side),
-        replace(base, in_channels=2 * generator.img_channels), code_dim=64 if is_small else 512, shared_width=64 if is_small else 128,
-        own_width=64 if is_small else 256, is_separable=is_separable, img_channels=generator.img_channels,
+        modulated_weights(generator), inner, replace(base, in_channels=2 * generator.img_channels), code_dim=width,
+        shared_width=min(width, 128), own_width=min(width, 256), is_separable=is_separable or is_small, img_channels=generator.img_channels,
         input_shape=input_shape(generator, input_side), num_iterations=num_iterations).validate()
 
 

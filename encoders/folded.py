@@ -52,7 +52,7 @@ class FoldedNetwork(nn.Module):
             self.strides = network.head.strides
         else:
             self.head, self.strides = copied(network.head), network.head.strides if isinstance(network.head, RowHeads) else (COARSE,)
-        self.to(dtype=dtype, memory_format=torch.channels_last).eval().requires_grad_(False)
+        self.to(dtype=dtype).to(memory_format=torch.channels_last).eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.to(self.dtype).contiguous(memory_format=torch.channels_last)
@@ -78,11 +78,12 @@ def copied(module: nn.Module) -> nn.Module:
 
 def folded_backbone(backbone: Any) -> nn.Module:
     """The same maps without batch normalisation."""
-    twin = copied(backbone).eval()
+    twin: Any = copied(backbone).eval()
     if isinstance(twin, IRBackbone):
-        conv, norm, slope = twin.input_layer
-        twin.input_layer = nn.Sequential(fuse_conv_bn_eval(conv, norm), slope)
-        twin.body = nn.Sequential(*(FoldedUnit(unit) for unit in twin.body))
+        stem: list[Any] = list(twin.input_layer)
+        units: list[Any] = list(twin.body)
+        twin.input_layer = nn.Sequential(fuse_conv_bn_eval(*stem[:2]), stem[2])
+        twin.body = nn.Sequential(*(FoldedUnit(unit) for unit in units))
         return twin
     twin.conv1, twin.bn1 = fuse_conv_bn_eval(twin.conv1, twin.bn1), nn.Identity()
     for block in twin.body:
@@ -95,15 +96,28 @@ def folded_backbone(backbone: Any) -> nn.Module:
     return twin
 
 
+def convolution(*sizes: Any, **options: Any) -> Any:
+    """nn.Conv2d, whose bias is there."""
+    return nn.Conv2d(*sizes, **options)
+
+
 class FoldedUnit(nn.Module):
     """An IR unit: the normalisation before the first convolution is folded into it too, with what its padding lacks at the edges."""
 
+    top: Tensor
+    bottom: Tensor
+    left: Tensor
+    right: Tensor
+    corners: Tensor
+    taps: Tensor
+
     def __init__(self, unit: IRUnit):
         super().__init__()
-        norm, conv, self.slope, second, last = list(unit.res_layer)[:5]
+        layers: list[Any] = list(unit.res_layer)
+        norm, conv, self.slope, second, last = layers[:5]
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         shift = norm.bias - norm.running_mean * scale
-        self.first = nn.Conv2d(conv.in_channels, conv.out_channels, 3, 1, 1)
+        self.first = convolution(conv.in_channels, conv.out_channels, 3, 1, 1)
         self.first.weight.copy_(conv.weight * scale[:, None, None])
         taps = torch.einsum("oiyx,i->oyx", conv.weight, shift)  # what each tap adds, where it lies inside the picture
         self.first.bias.copy_(taps.sum(dim=(1, 2)))
@@ -114,7 +128,7 @@ class FoldedUnit(nn.Module):
         self.register_buffer("corners", taps[:, ::2, ::2].contiguous())
         self.second = fuse_conv_bn_eval(second, last)
         self.gate = next((layer for layer in unit.res_layer if isinstance(layer, SqueezeExcite)), None)
-        self.shortcut = unit.shortcut_layer
+        self.shortcut: Any = unit.shortcut_layer
         if isinstance(self.shortcut, nn.Sequential):
             self.shortcut = nn.Sequential(fuse_conv_bn_eval(*self.shortcut))
 
@@ -128,7 +142,7 @@ class FoldedUnit(nn.Module):
         """Without what taps outside the picture added: normalisation comes before the padding."""
         if min(y.shape[2:]) == 1:  # every pixel is an edge
             inside = F.conv2d(y.new_ones(1, 1, *y.shape[2:]), self.taps, padding=1)
-            return y + (inside - self.first.bias[:, None, None])  # type: ignore[index]
+            return y + (inside - self.first.bias[:, None, None])
         y[:, :, 0] -= self.top
         y[:, :, -1] -= self.bottom
         y[:, :, :, 0] -= self.left
@@ -161,6 +175,9 @@ class FoldedHeads(nn.Module):
 
 class FoldedLevel(nn.Module):
     """A map [N, C, h, w] → [N, rows, w_dim]: one convolution for the first layers of all rows, then groups, then products."""
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, rows: list[MapToStyle], size: tuple[int, int]):
         super().__init__()
@@ -196,9 +213,9 @@ class JoinedConv(nn.Module):
         super().__init__()
         first = layers[0]
         groups = 1 if is_first else len(layers)
-        self.conv = nn.Conv2d(first.in_channels * groups, first.out_channels * len(layers), 3, 2, 1, groups=groups)
+        self.conv = convolution(first.in_channels * groups, first.out_channels * len(layers), 3, 2, 1, groups=groups)
         self.conv.weight.copy_(torch.cat([layer.weight for layer in layers]))
-        self.conv.bias.copy_(torch.cat([layer.bias for layer in layers if layer.bias is not None]))  # type: ignore[union-attr]
+        self.conv.bias.copy_(torch.cat([layer.bias for layer in layers if layer.bias is not None]))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.leaky_relu_(self.conv(x), SLOPE)
@@ -209,6 +226,9 @@ class GatheredConv(nn.Module):
 
     Only taps that meet the picture somewhere are kept: of the last convolution of a head, four of nine.
     """
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, layers: list[nn.Conv2d], size: tuple[int, int]):
         super().__init__()

@@ -137,8 +137,9 @@ def start_without_change(network: Any) -> None:
             nn.init.zeros_(module.w1)
             nn.init.zeros_(module.b1)
         elif isinstance(module, OwnBlock):
-            nn.init.zeros_(module.output[-1].weight)
-            nn.init.zeros_(module.output[-1].bias)
+            last: Any = module.output[-1]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         elif isinstance(module, SeparableOutput):
             nn.init.zeros_(module.kernel_linear_out.weight)
             nn.init.zeros_(module.kernel_linear_out.bias)

@@ -24,6 +24,9 @@ class HyperStyle(nn.Module):
     encoder: into W; None = `refine` needs a start. generator: its changed self renders between the passes.
     """
 
+    encoder: Any
+    generator: Any
+
     def __init__(self, config: HyperStyleConfig, encoder: OnePass | None, hypernet: HyperNetwork, generator: Any, name: str = ""):
         super().__init__()
         self.config, self.name = config, name
@@ -56,8 +59,7 @@ class HyperStyle(nn.Module):
                 name: PackedDelta("dense", {"value": value[i : i + 1]}, (1, *parameters[name].shape), is_relative=True)
                 for name, value in changes.items()
             }
-            one = latent[i]
-            pictures.append(call_with(self.generator, own, lambda changed, one=one: one.render(changed)))
+            pictures.append(call_with(self.generator, own, latent[i].render))
         return torch.cat(pictures)
 
     @torch.no_grad()

@@ -22,6 +22,7 @@ class ReStyle(nn.Module):
     """
 
     w_avg: Tensor
+    generator: Any
 
     def __init__(self, config: EncoderConfig, network: nn.Module, w_avg: Tensor, generator: Any, name: str = ""):
         super().__init__()

@@ -34,4 +34,5 @@ def variants(inversion: Inversion, generator: Any, seeds: Sequence[int], *, firs
     styles = Latent.sample(generator, seeds, c=label).lower(generator, to=LatentSpace.W_PLUS)
     ws = latent.value.expand(len(seeds), -1, -1).clone()
     ws[:, first:] = ws[:, first:].lerp(styles.value[:, first:].to(ws), strength)
-    return Inversion(Latent(ws, LatentSpace.W_PLUS), metadata={"variants_of": dict(inversion.metadata), "seeds": list(seeds), "first_row": first})
+    facts = {"variants_of": dict(inversion.metadata), "seeds": list(seeds), "first_row": first}
+    return Inversion(Latent(ws, LatentSpace.W_PLUS), metadata=facts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,7 +45,7 @@ def bench_encoder(batch: int, *, config: EncoderConfig = PUBLISHED, repeats: int
     networks = {PLAIN: encoder.network, "folded": folded(encoder).network, "folded-bf16": folded(encoder, precision="bf16").network}
     truth = encoder.network(x)
     errors = {name: float((network(x) - truth).square().mean().sqrt() / truth.std()) for name, network in networks.items()}
-    times = alternate({name: (lambda network=network: network(x)) for name, network in networks.items()}, repeats, seconds, device)
+    times = alternate({name: partial(network, x) for name, network in networks.items()}, repeats, seconds, device)
     reference = statistics.median(times[PLAIN])
     return [
         EncoderRow(batch, name, 1e3 * statistics.median(values), len(values), reference / statistics.median(values), errors[name])

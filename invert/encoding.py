@@ -109,7 +109,7 @@ def encoder_of(options: Any, generator: Generator) -> Any:
             raise UsageError("the card of this model names no encoder; train one with `invert train encoder` and give it with "
                              "--encoder FILE")
     else:
-        encoder = _loaded(options.encoder, options.w_encoder, options.method, generator)
+        encoder = _loaded(options.encoder, options.w_encoder, options.method, generator)  # type: ignore[arg-type]
     if options.passes is not None and options.passes != encoder.config.num_iterations:
         if not hasattr(encoder, "passes"):
             raise UsageError(f"--passes {options.passes}: {encoder.name} is no ReStyle and no HyperStyle; it takes one pass")

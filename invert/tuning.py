@@ -76,7 +76,7 @@ class TuneOptions:
         """The hyper-parameters of pivotal tuning."""
         from invert.projectors.pivotal import PivotalTuning
 
-        given = {"steps": self.steps, "lr": self.lr, "locality": self.locality}
+        given: dict[str, Any] = {"steps": self.steps, "lr": self.lr, "locality": self.locality}
         return PivotalTuning(stop_below=self.stop_below, pack=self.pack, is_shared=bool(self.together), seed=self.seed,
                              measure=self.perceptual, **{name: value for name, value in given.items() if value is not None})
 

@@ -56,7 +56,7 @@ class Run:
     optimiser: torch.optim.Optimizer
     discriminator: LatentDiscriminator | None
     discriminator_optimiser: torch.optim.Optimizer | None
-    pools: nn.ModuleDict
+    pools: Any                  # real and fake LatentPool
     spread: float               # of w around its average
     step: int = 0
 
@@ -135,7 +135,7 @@ def start_run(config: EncoderTrainingConfig, generator: Any, start: Any) -> Run:
         start_at_average(encoder)
         discriminator = LatentDiscriminator(generator.w_dim) if config.adversarial else None
     if start is not None:
-        inner = encoder.encoder if isinstance(encoder, HyperStyle) and not isinstance(start, HyperStyle) else encoder
+        inner: Any = encoder.encoder if isinstance(encoder, HyperStyle) and not isinstance(start, HyperStyle) else encoder
         inner.load_state_dict(start.state_dict())
     encoder = encoder.to(device)
     set_generator(encoder, generator.requires_grad_(False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -28,13 +29,13 @@ def known_encoder(generator: Generator) -> Any:
     sha256 = model_sha256(generator)  # type: ignore[arg-type]
     for card in cards().values():
         if card.facts.get("model_sha256") == sha256 and "encoder" in card.parts:
-            return _bundled(card.parts["encoder"], sha256, str(place_of(generator)[0]), generator)
+            return _bundled(card.parts["encoder"], sha256, str(place_of(generator)[0]), generator)  # type: ignore[arg-type]
     return None
 
 
 def chosen_encoder(encoder: Any, generator: Generator) -> Any:
     """encoder: an Encoder, a name or a file; 'auto' = that of the model's card, or None."""
-    if encoder is None or hasattr(encoder, "encode"):
+    if encoder is None or not isinstance(encoder, (str, os.PathLike)):
         return encoder
     if encoder == AUTO:
         return known_encoder(generator)

@@ -10,7 +10,7 @@ import torch
 from encoders.configs import BACKBONES, EncoderConfig
 from encoders.folded import folded
 from encoders.hyperstyle import HyperStyle
-from invert.bench import machine
+from invert.bench import Machine, machine
 from invert.bench_encoder import bench_encoder, markdown, random_encoder
 from stylegan_core.errors import UsageError
 
@@ -56,7 +56,7 @@ def test_rows_of_the_table() -> None:
     rows = bench_encoder(2, config=SHAPES["maps"], repeats=2, seconds=5)
     assert [row.variant for row in rows] == ["plain", "folded", "folded-bf16"] and rows[0].ratio == 1
     assert all(row.milliseconds > 0 and row.repeats >= 1 for row in rows) and rows[1].error < 1e-3
-    assert "| 2 | folded |" in markdown(rows, machine(torch.device("cpu")))
+    assert "| 2 | folded |" in markdown(rows, Machine("cpu", torch.__version__, 1.0, 1.0, False))
 
 
 @pytest.mark.slow

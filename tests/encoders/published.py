@@ -83,7 +83,7 @@ def hyper(generator: Any, **options: Any) -> tuple[HyperStyleConfig, HyperNetwor
     """A small hypernetwork, with everything having an effect."""
     found = hyperstyle_config(generator, backbone="tiny", **options)
     found = replace(found, backbone=replace(RESNET, in_channels=6), encoder=None, code_dim=10, shared_width=6, own_width=8,
-                    input_shape=(64, 64), num_iterations=2)
+                    input_shape=(128, 128), num_iterations=2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         return found, HyperNetwork(found).eval().requires_grad_(False)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from encoders.checkpoints import load_encoder
 from encoders.hyperstyle import HyperStyle
 from encoders.restyle import ReStyle
-from stylegan_core.errors import CheckpointError, UnknownCheckpointError, UnsafeCheckpointError
+from stylegan_core.errors import CheckpointError, InvertError, UnknownCheckpointError, UnsafeCheckpointError
 from stylegan_core.weight_deltas import call_with
 from tests.encoders import published
 from tests.encoders.published import IR, RESNET
+from tests.parity.rows import GOLDEN
 
 LAYOUTS = {  # the published class → (configuration, options)
     "GradualStyleEncoder": (published.config("psp", "maps"), {}),
@@ -84,7 +87,7 @@ def test_a_hyperstyle_file_changes_the_weights(is_separable: bool, generator, pi
     picture, total = w.render(generator), {}
     for _ in range(2):
         seen = torch.cat([one, picture], dim=1)
-        for name, value in network(torch.nn.functional.adaptive_avg_pool2d(seen, 64)).items():
+        for name, value in network(torch.nn.functional.adaptive_avg_pool2d(seen, 128)).items():
             total[name] = total.get(name, 0) + value
         parameters = dict(generator.named_parameters())
         change = {name: parameters[name] * value[0] for name, value in total.items()}
@@ -173,3 +176,14 @@ def test_an_encoder_with_another_generator(generator, pictures, tmp_path) -> Non
     encoder = load_encoder(path, generator=sibling)
     assert encoder.generator is sibling and encoder.encode(pictures).render(sibling).shape == (2, 3, 16, 16)
     assert IR.kind == encoder.config.backbone.kind
+
+
+HOSTILE = sorted(path for path in (GOLDEN / "adversarial").iterdir() if path.suffix in (".pt", ".pkl", ".safetensors"))
+
+
+@pytest.mark.parametrize("path", HOSTILE, ids=lambda path: path.name)
+def test_hostile_files_are_refused_in_one_line(path) -> None:
+    with pytest.raises(InvertError) as refused:
+        load_encoder(path)
+    assert path.name in str(refused.value) and "\n" not in str(refused.value)
+    assert not [name for name in Path("/tmp").glob("golden_adversarial_marker_*") if path.name in name.name]
