@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-MODULES = ("ops", "networks", "losses", "checkpoints", "projection", "lpips")
+MODULES = ("ops", "networks", "stylegan3", "losses", "checkpoints", "projection", "lpips")
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -32,6 +32,10 @@ def metrics(
     judge: Annotated[
         str, typer.Option("--judge", metavar="NAME|FILE", help="The network that looks; never one of an objective.")
     ] = "portraits-judge",
+    only: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="LIST", help="Only these, which need no data: eq_t,eq_t_frac,eq_r."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="First seed of the samples.")] = 1000,
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -44,6 +48,7 @@ def metrics(
     \b
     Examples:
       invert metrics --model portraits64 --count 5000
+      invert metrics --model stylegan3-r.pkl --metrics eq_t,eq_r --count 256
       invert metrics target.png out/target.png --json
       invert metrics photos/ renders/
     """
@@ -61,6 +66,14 @@ def metrics(
             terminal.json(records)
         else:
             _print_pairs(terminal, records)
+        return
+    if only is not None:
+        figures = measure_named(terminal, model, place, only.split(","), count=count, psi=psi, seed=seed)
+        if json:
+            terminal.json(figures)
+        else:
+            rows = [[name, f"{sides['samples']:.4f}"] for name, sides in figures["metrics"].items()]
+            terminal.table(["metric", "samples"], rows, right=[1])
         return
     from stylegan_core.data.images import open_images
     from stylegan_core.features import load_features
@@ -82,6 +95,21 @@ def metrics(
         terminal.json(figures)
     else:
         _print_report(terminal, figures)
+
+
+def measure_named(terminal: Terminal, model: str, place: Any, names: list[str], *, count: int, psi: float, seed: int) -> dict[str, Any]:
+    """Figures of metrics that look at the generator alone."""
+    from stylegan_core.metrics.report import measure_alone
+
+    loaded = load_for(terminal, model, place)
+    with terminal.progress("measure", len(names)) as bar:
+
+        def callback(what: str, done: int, total: int) -> None:
+            bar.update(done, what=what)
+
+        names = [name.strip() for name in names]
+        figures = measure_alone(loaded.generator, names, count=count, truncation_psi=psi, seed=seed, callback=callback)
+    return {"model": model, **figures}
 
 
 def matching(first: Path, second: Path) -> list[tuple[Path, Path]]:

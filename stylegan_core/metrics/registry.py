@@ -10,12 +10,13 @@ from torch import Tensor
 
 from stylegan_core.errors import UsageError
 from stylegan_core.metrics.coverage import marginal_variation, pair_variation
+from stylegan_core.metrics.equivariance import eq_r, eq_t, eq_t_frac
 from stylegan_core.metrics.frechet import frechet_distance
 from stylegan_core.metrics.kernel import kernel_distance
 from stylegan_core.metrics.moments import Moments
 from stylegan_core.metrics.reconstruction import ms_ssim, psnr, ssim
 
-PICTURES, SETS = "pictures", "sets"  # what a metric compares
+PICTURES, SETS, GENERATOR = "pictures", "sets", "generator"  # what a metric compares, or looks at
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class Metric:
     """What is computed, and what it is computed of.
 
     compares: PICTURES = function(target_u8, images_u8) → [N] of uint8 [N, H, W, C] each; SETS = function(samples, data)
-    → a number, of two `Observed`.
+    → a number, of two `Observed`; GENERATOR = function(generator, count=…, seed=…, truncation_psi=…) → a number.
     """
 
     name: str
     compares: str
-    function: Callable[[Any, Any], Any]
+    function: Callable[..., Any]
     is_higher_better: bool
     title: str
 
@@ -77,6 +78,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("frechet", SETS, frechet, False, "Fréchet distance in the judge's features"),
         Metric("kernel", SETS, kernel, False, "kernel distance in the judge's features"),
         Metric("coverage", SETS, coverage, False, "total variation of attribute marginals, the largest"),
+        Metric("eq_t", GENERATOR, eq_t, True, "equivariance to translation by whole pixels (EQ-T), PSNR in dB"),
+        Metric("eq_t_frac", GENERATOR, eq_t_frac, True, "equivariance to translation by any distance (EQ-T frac), PSNR in dB"),
+        Metric("eq_r", GENERATOR, eq_r, True, "equivariance to rotation (EQ-R), PSNR in dB"),
         Metric("pair_coverage", SETS, pair_coverage, False, "total variation of pairs of attributes, the largest"),
     )
 }

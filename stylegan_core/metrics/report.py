@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from stylegan_core.errors import UsageError
 from stylegan_core.features import Features
 from stylegan_core.generator import Generator
 from stylegan_core.metrics.coverage import BINS, PAIR_BINS, marginal_variation, pair_variation
-from stylegan_core.metrics.registry import METRICS, SETS, Observed
+from stylegan_core.metrics.registry import GENERATOR, METRICS, SETS, Observed, metric
 from stylegan_core.provenance import model_sha256
 from stylegan_core.seeds import rng_from_seed, zs_from_seeds
 
@@ -71,6 +71,33 @@ def measure_generator(
         "bins": {"attributes": BINS, "pairs": PAIR_BINS},
         "seconds": round(time.monotonic() - start, 1),
     }
+
+
+def measure_alone(
+    generator: Generator,
+    names: Sequence[str],
+    *,
+    count: int = 64,
+    truncation_psi: float = 1.0,
+    seed: int = FIRST_SEED,
+    callback: Counted | None = None,
+) -> dict[str, Any]:
+    """JSON-ready figures of metrics that look at a generator and at no data: 'metrics': name → {samples}.
+
+    Raises UsageError for a metric of another kind.
+    """
+    start, values = time.monotonic(), {}
+    chosen = [metric(name) for name in names]
+    other = [each.name for each in chosen if each.compares != GENERATOR]
+    if other:
+        alone = ", ".join(name for name, each in METRICS.items() if each.compares == GENERATOR)
+        raise UsageError(f"the metric {other[0]} compares with data, so it is not asked for by name; these are: {alone}")
+    for done, each in enumerate(chosen):
+        values[each.name] = {"samples": _rounded(each.function(generator, count=count, seed=seed, truncation_psi=truncation_psi))}
+        if callback is not None and callback("metrics", done + 1, len(chosen)) is False:
+            raise UsageError(f"stopped after {done + 1} of {len(chosen)} metrics")
+    facts = {"model_sha256": model_sha256(generator), "count": count, "truncation_psi": truncation_psi, "seed": seed}  # type: ignore[arg-type]
+    return {**facts, "metrics": values, "seconds": round(time.monotonic() - start, 1)}
 
 
 def beside(

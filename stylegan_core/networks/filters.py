@@ -18,7 +18,7 @@ def design_lowpass_filter(taps: int, cutoff: float, width: float, rate: float, *
     cutoff: frequency where half of the amplitude is left. width: of the transition band around it. rate: samples per unit. radial:
     the jinc, whose response is the same in all directions, instead of a sinc along both axes.
     """
-    if taps < 1 or not 0 < cutoff or not 0 < width or not 0 < rate:
+    if taps < 1 or not cutoff > 0 or not width > 0 or not rate > 0:
         raise UsageError(f"a filter of {taps} taps, cutoff {cutoff}, width {width}, rate {rate}: all are above 0")
     if taps == 1:
         return None

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stylegan_core.checkpoints.native import save_native
 from stylegan_core.data.images import batch_indices

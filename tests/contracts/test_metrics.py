@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from stylegan_core.errors import UsageError
-from stylegan_core.metrics.registry import METRICS, PICTURES, SETS, Observed, metric
+from stylegan_core.metrics.registry import GENERATOR, METRICS, PICTURES, SETS, Observed, metric
+from tests.tiny import tiny_generator
 
 
 def pictures() -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,7 +27,20 @@ def sides(compares: str) -> tuple:
     return pictures() if compares == PICTURES else (observed(), observed(0.5))
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
+COMPARING = sorted(name for name, row in METRICS.items() if row.compares != GENERATOR)
+ALONE = sorted(name for name, row in METRICS.items() if row.compares == GENERATOR)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_generator_gives_a_number_the_same_twice(name):
+    generator = tiny_generator(img_resolution=32)
+    before = {key: value.clone() for key, value in generator.state_dict().items()}
+    first, second = (metric(name).function(generator, count=2, seed=7, truncation_psi=0.9) for _ in range(2))
+    assert isinstance(first, float) and torch.isfinite(torch.tensor(first)) and first == second
+    assert all(torch.equal(value, before[key]) for key, value in generator.state_dict().items())
+
+
+@pytest.mark.parametrize("name", COMPARING)
 def test_equal_sides_are_best(name):
     chosen = metric(name)
     one, other = sides(chosen.compares)
@@ -36,7 +50,7 @@ def test_equal_sides_are_best(name):
     assert ((best > worse) if chosen.is_higher_better else (best < worse)).all()
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
+@pytest.mark.parametrize("name", COMPARING)
 def test_the_same_twice(name):
     chosen = metric(name)
     one, other = sides(chosen.compares)
@@ -47,7 +61,7 @@ def test_the_same_twice(name):
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_rows_are_complete(name):
     row = METRICS[name]
-    assert row.name == name and row.compares in (PICTURES, SETS) and len(row.title) > 10 and callable(row.function)
+    assert row.name == name and row.compares in (PICTURES, SETS, GENERATOR) and len(row.title) > 10 and callable(row.function)
 
 
 def test_unknown_names_are_refused():
