@@ -115,3 +115,23 @@ def test_info_check_and_convert(invert, tmp_path, kind: str) -> None:
         assert json.loads(invert("models", "info", tmp_path / name, "--json").out)["model_sha256"] == facts["model_sha256"]
     refused = invert("models", "convert", MODELS[kind], "--to", "rosinality", "-o", tmp_path / "b.pt")
     assert refused.code == 1 and "StyleGAN2 only" in refused.err
+
+
+@pytest.mark.parametrize("preset", ["stylegan3-t", "stylegan3-r"])
+def test_train_and_go_on_after_a_stop(invert, tmp_path, preset: str) -> None:
+    """The command of docs/training.md, made short and narrow; a run in two parts equals the straight one."""
+    words = ("train", "generator", "--preset", preset, "--data", "portraits", "--count", "8", "--resolution", "32", "--batch", "4",
+             "--cbase", "64", "--cmax", "4", "--snapshot-kimg", "0.004", "--device", "cpu")
+    for folder, parts in (("straight", ["0.008"]), ("parts", ["0.004", "0.008"])):
+        for kimg in parts:
+            result = invert(*words, "--kimg", kimg, "-o", tmp_path / folder)
+            assert result.code == 0, result.err
+    names = sorted(path.name for path in (tmp_path / "straight").glob("*.safetensors"))
+    assert names == sorted(path.name for path in (tmp_path / "parts").glob("*.safetensors")) and "state.safetensors" in names
+    weights = [load_generator(next((tmp_path / folder).glob("snapshot-0000000.0*"))) for folder in ("straight", "parts")]
+    assert weights[0].config.kind == "stylegan3" and weights[0].img_resolution == 32
+    for ours, theirs in zip(*(each.state_dict().values() for each in weights)):
+        assert torch.equal(ours, theirs)
+    logs = [[json.loads(line) for line in (tmp_path / folder / "log.jsonl").read_text().splitlines()] for folder in ("straight", "parts")]
+    assert [record["loss_G"] for record in logs[0]] == [record["loss_G"] for record in logs[1]]
+    assert logs[0][0]["loss_D"] != logs[0][1]["loss_D"]
