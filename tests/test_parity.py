@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-MODULES = ("ops", "networks", "stylegan1", "losses", "checkpoints", "projection", "lpips", "encoders", "encoder_files")
+MODULES = ("ops", "networks", "stylegan1", "stylegan3", "losses", "checkpoints", "projection", "lpips", "encoders", "encoder_files")
 
 
 @pytest.mark.parametrize("module", MODULES)

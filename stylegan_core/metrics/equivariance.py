@@ -1,4 +1,4 @@
-"""Equivariance of a generator: how nearly its picture moves when its input does, as PSNR in dB (SG3 Sec. 3.1 and App. E).
+"""Equivariance of a generator: how nearly its picture moves when its input does, as PSNR in dB (SG3 App. E).
 
 EQ-T moves by whole pixels, EQ-T frac by any distance, EQ-R turns by any angle. The picture of the moved input is compared with the
 moved picture where both are known; squared differences are pooled over all samples, and the range of values is 2.
@@ -168,7 +168,7 @@ def kept_by_turning(x: Tensor, angle: float) -> Compared:
 def turning_kernel(angle: float) -> Tensor:
     """Low-pass filter of the frequencies that a square grid and one turned by the angle both hold, [n, n], in 1 / OVERSAMPLING samples.
 
-    The Fourier integral over the intersection of the two squares: exact along x, Gauss–Legendre along y. After SG3 App. E.3; the
+    The Fourier integral over the intersection of the two squares: exact along x, Gauss–Legendre along y. After SG3 App. E; the
     window is radial, sinc(r / REACH).
     """
     nodes, node_weights = np.polynomial.legendre.leggauss(NODES)

@@ -129,3 +129,11 @@ def measure_contribution(probe: Probe) -> dict[str, Any]:
         "deviations": {name: round(value, 5) for name, value in gathered.deviations().items()},
         "count": count,
     }
+
+
+def measure_equivariance(probe: Probe, function: Callable[..., float]) -> dict[str, Any]:
+    """{'value': PSNR in dB over `count` samples, 'measured_in': 'decibels', …}; function: one of `metrics.equivariance`."""
+    value = function(probe.generator, count=probe.count, seed=probe.seed)
+    if probe.callback is not None:
+        probe.callback("moved samples", probe.count, probe.count)
+    return {"value": value, "measured_in": "decibels", "count": probe.count}

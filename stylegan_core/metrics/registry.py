@@ -11,12 +11,13 @@ from stylegan_core.errors import UsageError
 from stylegan_core.metrics.class_score import class_score
 from stylegan_core.metrics.coverage import marginal_variation, pair_variation
 from stylegan_core.metrics.diversity import mean_similarity
+from stylegan_core.metrics.equivariance import eq_r, eq_t, eq_t_frac
 from stylegan_core.metrics.frechet import frechet_distance
 from stylegan_core.metrics.kernel import kernel_distance
 from stylegan_core.metrics.observed import Observed
 from stylegan_core.metrics.path_length import SAMPLINGS, SPACES
 from stylegan_core.metrics.precision_recall import inside
-from stylegan_core.metrics.probe import measure_contribution, measure_path_length, measure_separability
+from stylegan_core.metrics.probe import measure_contribution, measure_equivariance, measure_path_length, measure_separability
 from stylegan_core.metrics.reconstruction import ms_ssim, psnr, ssim
 
 PICTURES, SETS, SAMPLES, GENERATOR = "pictures", "sets", "samples", "generator"  # what a metric is computed of
@@ -115,6 +116,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("separability-w", GENERATOR, partial(measure_separability, space="w"), False, "linear separability of W"),
         Metric("resolution-contribution", GENERATOR, measure_contribution, True, "share of every resolution in the picture"),
         *path_length_rows(),
+        Metric("eq-t", GENERATOR, partial(measure_equivariance, function=eq_t), True, "equivariance to moves by whole pixels (EQ-T)"),
+        Metric("eq-t-frac", GENERATOR, partial(measure_equivariance, function=eq_t_frac), True, "equivariance to any move (EQ-T frac)"),
+        Metric("eq-r", GENERATOR, partial(measure_equivariance, function=eq_r), True, "equivariance to rotation (EQ-R)"),
     )
 }
 ALIASES: Mapping[str, str] = {

@@ -129,7 +129,8 @@ class StyleGAN3Config:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
                 raise CheckpointError(f"{name} {value!r}: a number above 0 and up to {most:g} is allowed")
         if self.first_stopband <= self.first_cutoff or self.last_stopband_rel <= 1:
-            raise CheckpointError(f"first_stopband {self.first_stopband} and last_stopband_rel {self.last_stopband_rel}: beyond the cutoffs")
+            found = f"first_stopband {self.first_stopband} and last_stopband_rel {self.last_stopband_rel}"
+            raise CheckpointError(f"{found}: stopbands lie beyond the cutoffs")
         if self.widths and len(self.widths) != self.num_layers:
             raise CheckpointError(f"{len(self.widths)} widths for {self.num_layers} layers; one for each is needed")
         for width in self.widths:

@@ -1,4 +1,4 @@
-"""Low-pass filters of the Kaiser window method, separable or radially symmetric (SG3 Sec. 3 and App. B)."""
+"""Low-pass filters of the Kaiser window method, separable or radially symmetric (SG3 App. C)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def design_lowpass_filter(taps: int, cutoff: float, width: float, rate: float, *
 def kaiser_beta(taps: int, width: float) -> float:
     """Shape of the window whose attenuation these taps reach. width: of the transition band, in units of the Nyquist frequency.
 
-    Kaiser's formulas for the attenuation and the shape (Kaiser 1974; SG3 App. B).
+    Kaiser's formulas for the attenuation and the shape (Kaiser 1974; SG3 App. C).
     """
     attenuation = 2.285 * (taps - 1) * math.pi * width + 7.95
     if attenuation > 50:

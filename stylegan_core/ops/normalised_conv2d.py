@@ -1,4 +1,4 @@
-"""Convolution modulated per sample, whose input is scaled to unit magnitude by a running mean (SG3 App. E on normalisation).
+"""Convolution modulated per sample, whose input is scaled to unit magnitude by a running mean (SG3 Sec. 3.1, config D).
 
 As in SG2 Eqs. 1 and 3 the styles scale the input channels and the norms divide the output channels of one shared convolution. Bias
 and activation gain join the division by the norms, in one pass.

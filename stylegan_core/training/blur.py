@@ -1,4 +1,4 @@
-"""A discriminator that sees blurred pictures at first, so that it does not judge detail before there is any (SG3 App. D, config R)."""
+"""A discriminator that sees blurred pictures at first, so that it does not judge detail before there is any (SG3 Sec. 3.2, config R)."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class TrainingConfig:
     ema_rampup: float | None = 0.05     # None = constant half-life
     generator_delay_kimg: float = 0.0      # the discriminator trains alone for this long, after a warm start of the generator
     noise_delay_kimg: float = 0.0          # no noise inputs for this long, so that detail is first drawn from w; then from strength 0
-    blur_sigma: float = 0.0                # pixels, of what the discriminator sees at first (SG3 App. D); 0 = never
+    blur_sigma: float = 0.0                # pixels, of what the discriminator sees at first (SG3 Sec. 3.2); 0 = never
     blur_fade_kimg: float = 0.0            # until it has fallen to 0
     anchor_weight: float = 0.0             # of the distance from G(z_i) to picture i, for data drawn from known z; 0 = none
     mirror: bool = False                   # show every picture mirrored half of the time

@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from stylegan_core.checkpoints.registry import load_generator
 from stylegan_core.networks.build import build
 from stylegan_core.networks.configs import StyleGAN3Config
 from stylegan_core.networks.filters import design_lowpass_filter
 from stylegan_core.networks.layer_schedule import LayerPlan, layer_plans
 from stylegan_core.ops.filtered_lrelu import filtered_lrelu
 from stylegan_core.ops.normalised_conv2d import normalised_conv2d
+from tests.parity.checkpoints import discriminator_rows
 from tests.parity.networks import image_rows
-from tests.parity.rows import Row, arrays, compare, filled, table
+from tests.parity.rows import GOLDEN, Row, arrays, compare, filled, table
 
 PEER = "stylegan3 c233a919"
 GENERATORS = ("sg3t_64", "sg3r_64", "sg3t_256_full")
+CHECKPOINTS = ("sg3t_16", "sg3r_32_cond")
 DEFINED = ("input.transform", "up_filter", "down_filter")  # by the architecture, so the recipe leaves them out
 TAPS = {"absolute": 1e-6, "tolerance": "taps 1e-6"}
 NUMBERS = {"absolute": 1e-12, "relative": 1e-9, "tolerance": "1e-9 rel"}
@@ -31,6 +34,8 @@ def rows() -> Iterator[Row]:
     yield from table_rows()
     for name in GENERATORS:
         yield from generator_rows(name)
+    for name in CHECKPOINTS:
+        yield from checkpoint_rows(name)
 
 
 def filtered_lrelu_rows() -> Iterator[Row]:
@@ -67,11 +72,13 @@ def table_rows() -> Iterator[Row]:
         plans = layer_plans(config)
         assert held["num_ws"] == len(plans) + 1
         yield from plan_rows(f"sg3/layer_tables {name}", plans, held["layers"])
-        assert {key: shape for key, shape in held["keys"].items() if key.endswith("weight") and key.startswith("L")} == shapes(plans, config)
+        weights = {key: shape for key, shape in held["keys"].items() if key.endswith("weight") and key.startswith("L")}
+        assert weights == shapes(plans, config)
         for plan in plans:
-            radial = config.use_radial_filters and not plan.is_critical
-            ours = {"up_filter": design_lowpass_filter(plan.up_taps, plan.in_cutoff, 2 * plan.in_half_width, plan.rate),
-                    "down_filter": design_lowpass_filter(plan.down_taps, plan.out_cutoff, 2 * plan.out_half_width, plan.rate, radial=radial)}
+            up = design_lowpass_filter(plan.up_taps, plan.in_cutoff, 2 * plan.in_half_width, plan.rate)
+            down = design_lowpass_filter(plan.down_taps, plan.out_cutoff, 2 * plan.out_half_width, plan.rate,
+                                         radial=config.use_radial_filters and not plan.is_critical)
+            ours = {"up_filter": up, "down_filter": down}
             for key, taps in ours.items():
                 assert (taps is None) == (f"{name}.{plan.name}.{key}" not in filters)
                 if taps is not None:
@@ -144,6 +151,17 @@ def picture_rows(fixture: str, generator: Any, data: dict[str, torch.Tensor]) ->
     network.input.transform.copy_(data["transform"])
     yield from image_rows(fixture, PEER, "img_transform", network(ws), data)
     network.input.transform.copy_(before)
+
+
+@torch.no_grad()
+def checkpoint_rows(name: str) -> Iterator[Row]:
+    """Pickles that the official code wrote, read by our loader."""
+    path, data = GOLDEN / "ckpt" / f"{name}.pkl", tensors(f"ckpt/{name}.expected")
+    generator = load_generator(path)
+    yield from plan_rows(f"ckpt/{name}.pkl layers", layer_plans(generator.config), table(f"ckpt/{name}.layers"))
+    yield from picture_rows(f"ckpt/{name}.pkl", generator, data)
+    yield from image_rows(f"ckpt/{name}.pkl", PEER, "img_G", load_generator(path, network="G")(data["z"], data.get("c")), data)
+    yield from discriminator_rows(f"{name}.pkl", PEER)
 
 
 def generator_config(arguments: dict[str, Any]) -> StyleGAN3Config:

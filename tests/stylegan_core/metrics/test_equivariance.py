@@ -60,11 +60,11 @@ def test_an_equivariant_generator_scores_high(metric, least: float) -> None:
 
 
 @pytest.mark.parametrize("metric", EQUIVARIANCE)
-def test_a_stylegan2_scores_low_and_a_stylegan3_between(metric) -> None:
+def test_a_stylegan2_scores_low_and_a_stylegan3_high(metric) -> None:
     low = metric(tiny_generator(img_resolution=32, noise_strength=0.3), count=4)
     radial = {"conv_kernel": 1, "use_radial_filters": True}
-    between = metric(tiny_stylegan3(**(radial if metric is eq_r else {})), count=4)
-    assert low < 20 and low + 5 < between < metric(Waves(), count=4)
+    high = metric(tiny_stylegan3(**(radial if metric is eq_r else {})), count=4)
+    assert low < 20 and low + 10 < high
 
 
 def test_the_same_twice_and_it_leaves_the_generator_alone() -> None:
@@ -105,6 +105,7 @@ def test_what_cannot_be_measured_is_refused() -> None:
     with pytest.raises(UsageError, match="too small"):
         eq_r(Waves(resolution=8), count=1)
     lonely = Waves()
-    del lonely.synthesis.input.transform
+    del lonely.synthesis.input
+    lonely.synthesis.forward = lambda ws, noise_mode: torch.zeros(1, 3, 48, 48)
     with pytest.raises(UsageError, match="neither an input transform nor a learned constant"):
         eq_t(lonely, count=1)

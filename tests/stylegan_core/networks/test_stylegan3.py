@@ -98,7 +98,8 @@ def test_a_clamp_holds() -> None:
     {"img_resolution": 4, "num_layers": 4}, {"img_resolution": 64, "filter_size": 4, "lrelu_upsampling": 1, "margin_size": 4},
     {"num_critical": 0, "conv_kernel": 5}, {"widths": (8, 7, 6, 5, 4, 3), "img_channels": 1, "conv_clamp": None}])
 def test_unusual_settings_build_and_render(options: dict[str, Any]) -> None:
-    config = StyleGAN3Config(**{"z_dim": 8, "w_dim": 8, "img_resolution": 16, "channel_base": 64, "channel_max": 8, "num_layers": 6, **options})
+    small = {"z_dim": 8, "w_dim": 8, "img_resolution": 16, "channel_base": 64, "channel_max": 8, "num_layers": 6}
+    config = StyleGAN3Config(**{**small, **options})
     generator = build(config)
     images = generator(torch.randn(2, 8))
     assert images.shape == (2, config.img_channels, config.img_resolution, config.img_resolution) and torch.isfinite(images).all()
@@ -106,7 +107,8 @@ def test_unusual_settings_build_and_render(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("options, message", [
     ({"num_layers": 10**9}, "num_layers"), ({"num_critical": 14}, "num_critical"), ({"widths": (3, 4)}, "2 widths for 14 layers"),
-    ({"first_cutoff": float("nan")}, "first_cutoff"), ({"first_stopband": 1.0}, "beyond the cutoffs"), ({"margin_size": 10**6}, "margin_size"),
+    ({"first_cutoff": float("nan")}, "first_cutoff"), ({"first_stopband": 1.0}, "beyond the cutoffs"),
+    ({"margin_size": 10**6}, "margin_size"),
     ({"img_resolution": 48}, "power of two"), ({"magnitude_ema_beta": 2}, "magnitude_ema_beta"), ({"conv_kernel": 0}, "conv_kernel")])
 def test_settings_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
