@@ -94,7 +94,7 @@ def paths_of(generator: Generator, seeds: Sequence[int]) -> Paths:
 
 
 def measure_separability(probe: Probe, space: str) -> dict[str, Any]:
-    """{'value': exp of the summed entropies of the yes-or-no attributes, 'entropies': of all attributes, …}.
+    """{'value': exp of the summed entropies of the yes-or-no attributes, 'held_out', 'entropies': of all attributes, …}.
 
     An attribute that is not yes or no counts as above or below its middle, and does not count for the value.
     """
@@ -104,8 +104,10 @@ def measure_separability(probe: Probe, space: str) -> dict[str, Any]:
     result = separability(latents[space], logits, counted=judge.binary_names)
     return {
         "value": result.score,
+        "held_out": result.held_out_score,
         "measured_in": judge.name,
         "entropies": {name: round(value, 5) for name, value in result.entropies.items()},
+        "held_out_entropies": {name: round(value, 5) for name, value in result.held_out.items()},
         "accuracy": {name: round(value, 4) for name, value in result.accuracy.items()},
         "counted": list(result.counted),
         "count": probe.count,

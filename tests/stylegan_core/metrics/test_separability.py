@@ -33,6 +33,13 @@ def test_a_plane_is_told_and_a_parity_is_not():
     assert result.entropies["parity"] == pytest.approx(math.log(2), abs=0.03) and result.accuracy["plane"] > 0.99
     assert result.score == pytest.approx(math.exp(sum(result.entropies.values()))) and result.kept == 2000
     assert separability(x, logits, counted=["plane"]).score < 1.05 < result.score
+    assert result.held_out["plane"] < 0.05 and result.held_out["parity"] == pytest.approx(math.log(2), abs=0.03)
+
+
+def test_too_few_samples_separate_anything_unless_held_out():
+    x, logits = normal(200, 150), {"coin": normal(200, seed=9)}
+    result = separability(x, logits)
+    assert result.score < 1.01 and result.held_out_score > 1.8
 
 
 def test_only_the_surer_half_counts():
