@@ -79,10 +79,19 @@ def prepared(images: Tensor, config: Any, like: Tensor) -> Tensor:
 
 
 def resized(images: Tensor, shape: tuple[int, int]) -> Tensor:
-    """[N, C, H, W] → [N, C, *shape]: whole factors are averaged or repeated, the rest is bilinear and antialiased."""
+    """[N, C, H, W] → [N, C, *shape]: cut to the shape's aspect around the centre; whole factors are averaged or repeated, the
+    rest is bilinear and antialiased."""
+    images = images[(..., *_centre(images.shape[2], images.shape[3], shape[0] / shape[1]))]
     sides = list(zip(images.shape[2:], shape))
     if all(have == want for have, want in sides):
         return images
     if all(have % want == 0 for have, want in sides) or all(want % have == 0 for have, want in sides):
         return F.adaptive_avg_pool2d(images, shape)
     return F.interpolate(images, size=shape, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _centre(height: int, width: int, aspect: float) -> tuple[slice, slice]:
+    """The largest part with this ratio of height to width, to whole pixels."""
+    rows, columns = min(height, round(width * aspect)), min(width, round(height / aspect))
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return slice(top, top + rows), slice(left, left + columns)

@@ -33,13 +33,15 @@ PARTS = ("encoder.", "hypernet.", "w_encoder.", "decoder.")
 
 
 def load_encoder(name_or_path: str | os.PathLike[str], *, generator: Any = None, method: str | None = None,
-                 w_encoder: str | os.PathLike[str] | None = None, progress: Progress | None = None) -> Any:
+                 w_encoder: str | os.PathLike[str] | None = None, input_shape: tuple[int, int] | None = None,
+                 progress: Progress | None = None) -> Any:
     """An encoder in eval mode, fp32, frozen, with its generator as attribute `generator`; see `encoders.Encoder`.
 
     name_or_path: a published pSp, e4e, ReStyle, HyperStyle or W-encoder file, a file of `save_encoder`, a name of the catalogue
     (of an encoder, or of a model whose card names one). generator: that the encoder is to be used with; None = the file's own, or
     the model that it names. method: 'psp' or 'e4e' for a published file that does not say. w_encoder: for HyperStyle files,
-    which are published apart from it. Everything is on the CPU, or where the given generator is.
+    which are published apart from it. input_shape: (H, W) of what a published encoder of other than square pictures sees (its cars:
+    192, 256); pictures are cut to it around the centre. Everything is on the CPU, or where the given generator is.
 
     Raises a CheckpointError, in one line that begins with the path, for everything that is not a complete, finite encoder.
     """
@@ -49,6 +51,8 @@ def load_encoder(name_or_path: str | os.PathLike[str], *, generator: Any = None,
         name = os.path.basename(os.fspath(name_or_path))
         encoder = native.read(contents, generator) if contents.header is not None else _read_published(contents, generator, method)
         encoder.name = name
+        if input_shape is not None:
+            encoder.config = dataclasses.replace(encoder.config, input_shape=input_shape).validate()
         if w_encoder is not None:
             encoder.encoder = _w_encoder(w_encoder, encoder)
         if encoder.generator is not None:

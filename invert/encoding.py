@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -113,6 +114,7 @@ def encoder_of(options: Any, generator: Generator) -> Any:
     if options.passes is not None and options.passes != encoder.config.num_iterations:
         if not hasattr(encoder, "passes"):
             raise UsageError(f"--passes {options.passes}: {encoder.name} is no ReStyle and no HyperStyle; it takes one pass")
+        encoder = copy.copy(encoder)  # the same weights; the cached one stays as it is
         encoder.config = replace(encoder.config, num_iterations=options.passes)
     return encoder
 

@@ -40,9 +40,10 @@ from stylegan_core.provenance import model_sha256
 from stylegan_core.training.distributed import any_stops, average, average_gradients, num_processes, rank
 from stylegan_core.training.ema import ema_beta, update_ema
 from stylegan_core.training.loop import step_seed
-from stylegan_core.training.state import load_state
+from stylegan_core.training.state import load_state, save_state
 
 SPREAD_SAMPLES = 2000
+POOLS_FILE = "pools.{}.safetensors"
 
 
 @dataclass
@@ -114,7 +115,9 @@ def train_encoder(config: EncoderTrainingConfig, generator: Any, output: str | P
             if run.step % snapshot_steps == 0 or run.step == num_steps or not keep_going:
                 log.flush()
                 newest = output / snapshot_name(nimg)
-                if rank() == 0:
+                if rank() > 0:  # the latents that this process has seen; everything else is the same in all
+                    save_state(output / POOLS_FILE.format(rank()), {"pools": run.pools}, {}, {}, {"step": run.step})
+                else:
                     write_snapshot(output, run.average, run.networks, run.optimisers, config, names, step=run.step, seconds=seconds,
                                    transform=transform)
             if not keep_going:
@@ -260,6 +263,9 @@ def resume(run: Run, config: EncoderTrainingConfig, output: Path, names: dict[st
     if different:
         raise TrainingError(f"{output} holds a run with another {different[0]}; continue with its own options or choose a new folder")
     run.step = int(facts["step"])
+    own = output / POOLS_FILE.format(rank())
+    if rank() > 0 and own.exists() and load_state(own, {"pools": copy.deepcopy(run.pools)}, {}, {})["step"] == run.step:
+        load_state(own, {"pools": run.pools}, {}, {})
     return facts
 
 

@@ -174,6 +174,8 @@ def test_an_encoder_with_another_generator(generator, pictures, tmp_path) -> Non
     name = "GradualStyleEncoder"
     path = published.write(tmp_path / "e.pt", state_of(name, generator), name, published.average_of(generator))
     encoder = load_encoder(path, generator=sibling)
+    oblong = load_encoder(path, generator=sibling, input_shape=(192, 256))
+    assert oblong.config.input_shape == (192, 256) and oblong.encode(pictures).latent.value.shape == (2, 6, 20)
     assert encoder.generator is sibling and encoder.encode(pictures).render(sibling).shape == (2, 3, 16, 16)
     assert IR.kind == encoder.config.backbone.kind
 

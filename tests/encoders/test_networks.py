@@ -7,6 +7,7 @@ import torch
 
 from encoders.backbones.build import build_backbone
 from encoders.backbones.resnet import load_classifier
+from encoders.base import resized
 from encoders.configs import BACKBONES, EncoderConfig, backbone_of, encoder_config
 from encoders.heads import num_halvings
 from encoders.latent_discriminator import LatentPool
@@ -72,3 +73,12 @@ def test_the_pool_gives_older_latents_and_forgets_none_in_hand() -> None:
     rows = {tuple(row.tolist()) for row in torch.cat([given, pool.held])}
     assert rows == {tuple(row.tolist()) for row in torch.cat([first, more])}
     assert bool((given < 100).any()) and torch.equal(LatentPool(0, 2).exchanged(more, rng), more)
+
+
+def test_pictures_are_cut_to_the_aspect_and_brought_to_size() -> None:
+    picture = torch.arange(64.0).view(1, 1, 8, 8)
+    assert torch.equal(resized(picture, (8, 8)), picture)
+    assert torch.equal(resized(picture, (6, 8)), picture[:, :, 1:7])
+    assert torch.equal(resized(picture, (3, 4)), torch.nn.functional.avg_pool2d(picture[:, :, 1:7], 2))
+    assert torch.equal(resized(picture, (16, 16)), picture.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    assert resized(picture, (5, 5)).shape == (1, 1, 5, 5)

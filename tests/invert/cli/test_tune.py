@@ -6,9 +6,11 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from encoders.build import encoder_for
 from encoders.native import save_encoder
+from stylegan_core.checkpoints.native import save_native
 from stylegan_core.checkpoints.registry import load_generator
 from stylegan_core.inversion import Inversion
 
@@ -65,6 +67,18 @@ def test_hyperstyle_takes_over(invert, model, photos, projected, tmp_path) -> No
         assert result.code == 0, result.err
         tuned = Inversion.load(tmp_path / source.suffix / "a.inversion.safetensors")
         assert tuned.weight_deltas and all(delta.is_relative for delta in tuned.weight_deltas.values())
+
+
+def test_a_change_is_rendered_with_a_relative(invert, model, photos, projected, tmp_path) -> None:
+    assert invert("tune", projected / "a.inversion.safetensors", "--pictures", photos, "-o", tmp_path / "tuned", *QUICK).code == 0
+    tuned, child = tmp_path / "tuned" / "a.inversion.safetensors", load_generator(model)
+    with torch.no_grad():
+        child.synthesis.b16.torgb.bias.add_(0.5)
+    save_native(child, tmp_path / "child.safetensors")
+    refused = invert("render", tuned, "--model", tmp_path / "child.safetensors", "-o", tmp_path / "child.png")
+    assert refused.code == 1 and "--sibling" in refused.err
+    shown = invert("render", tuned, "--model", tmp_path / "child.safetensors", "-o", tmp_path / "child.png", "--sibling")
+    assert shown.code == 0 and (tmp_path / "child.png").read_bytes() != (tmp_path / "tuned" / "a.png").read_bytes()
 
 
 def test_errors_say_what_to_do(invert, model, photos, projected, tmp_path) -> None:
