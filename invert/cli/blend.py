@@ -23,7 +23,7 @@ def blend(
     swap: Annotated[int | None, typer.Option("--swap", metavar="PX", help="Layers above this resolution from the second.")] = None,
     width: Annotated[float, typer.Option("--width", metavar="OCTAVES", help="Of the change around --swap; 0 = at once.")] = 0.0,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The new model.")] = Path("blended.safetensors"),
-    sheet: Annotated[Path | None, typer.Option("--sheet", metavar="FILE", help="Also a picture: first, blend, second.")] = None,
+    sheet: Annotated[Path | None, typer.Option("--sheet", metavar="FILE", help="Also a picture: first, blends, second.")] = None,
     seeds: Annotated[str, typer.Option("--seeds", metavar="LIST", help="Of the sheet.")] = "0-5",
     device: options.Device = "auto",
     threads: options.Threads = None,
@@ -68,10 +68,20 @@ def blend(
     sha256 = save_native(result, output, provenance={"blended": how})
     terminal.say(f"{output}: {sha256[:12]}…")
     if sheet is not None:
-        _save_sheet(sheet, [one.generator, result, other.generator], numbers)
-        terminal.say(f"{sheet}: columns {first}, the blend, {second}; seeds {seeds}")
+        columns = {first: one.generator, **_columns(one.generator, other.generator, result, swap, width), second: other.generator}
+        _save_sheet(sheet, list(columns.values()), numbers)
+        terminal.say(f"{sheet}: columns {', '.join(columns)}; seeds {seeds}")
     if json:
         terminal.json({**how, "output": str(output), "model_sha256": sha256})
+
+
+def _columns(one: Any, other: Any, result: Any, swap: int | None, width: float) -> dict[str, Any]:
+    """What the sheet shows between the two models: the blend, or the swap at every resolution, so that its point can be seen."""
+    from invert.editing.blending import swap_layers, swap_points
+
+    if swap is None:
+        return {"the blend": result}
+    return {f"swapped above {size} px": swap_layers(one, other, resolution=size, width=width) for size in swap_points(one)}
 
 
 def _save_sheet(path: Path, generators: list[Any], seeds: list[int]) -> None:

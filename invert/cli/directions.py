@@ -55,6 +55,7 @@ def find(
     text: Annotated[str | None, typer.Option("--text", metavar="WORDS", help="text: what to move towards.")] = None,
     neutral: Annotated[str | None, typer.Option("--neutral", metavar="WORDS", help="text: from what.")] = None,
     clip: Annotated[str | None, typer.Option("--clip", metavar="FILE", help="text: weights of a CLIP.")] = None,
+    limits: Annotated[bool, typer.Option("--limits", help="Edits stop where the samples of the model end.")] = False,
     licence: Annotated[str, typer.Option("--licence", metavar="NAME", help="Written into the files.")] = "",
     prefix: Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Of the file names.")] = "",
     output: options.Output = Path("directions"),
@@ -77,6 +78,7 @@ def find(
       invert directions find --labels mine.csv --model ffhq -o mine/
     """
     from invert.editing.finder import finder
+    from invert.editing.units import with_limits
     from stylegan_core.runtime import resolve_device, set_threads
 
     terminal = Terminal(quiet=quiet)
@@ -103,6 +105,8 @@ def find(
 
         found = chosen.find(loaded.generator, callback=callback)
         found = measured(found, chosen, loaded.generator)
+        if limits:
+            found = [with_limits(one, loaded.generator) for one in found]
     _save(terminal, found, loaded, output, prefix, licence, json=json)
 
 
@@ -270,9 +274,18 @@ def facts_of(direction: Direction) -> dict[str, Any]:
     """All that a direction says of itself, JSON-ready."""
     from invert.editing.layers import describe_rows
 
-    return {"name": direction.name, "space": direction.space.value, "shape": list(direction.vector.shape),
-            "rows": describe_rows(direction.rows), "unit": direction.unit, "model": direction.model, "model_sha256": direction.model_sha256,
-            "licence": direction.licence, "provenance": direction.provenance}  # fmt: skip
+    return {
+        "name": direction.name,
+        "space": direction.space.value,
+        "shape": list(direction.vector.shape),
+        "rows": describe_rows(direction.rows),
+        "limits": direction.limits,
+        "unit": direction.unit,
+        "model": direction.model,
+        "model_sha256": direction.model_sha256,
+        "licence": direction.licence,
+        "provenance": direction.provenance,
+    }
 
 
 def _figures(direction: Direction) -> str:

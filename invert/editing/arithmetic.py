@@ -83,7 +83,9 @@ def combine(directions: Sequence[Direction], weights: Sequence[float] | None = N
     origin = float(sum(float(share) * direction.origin for share, direction in zip(shares, directions)))
     parts = [{"name": direction.name, "weight": factor} for factor, direction in zip(factors, directions)]
     title = name or " ".join(f"{factor:+g}×{direction.name}" for factor, direction in zip(factors, directions))
-    return replace(first, name=title, vector=vector, normal=normal, origin=origin, provenance={"method": "sum", "parts": parts})
+    return replace(
+        first, name=title, vector=vector, normal=normal, origin=origin, limits=None, provenance={"method": "sum", "parts": parts}
+    )
 
 
 def restrict(direction: Direction, rows: str | Sequence[int] | None, generator: Generator) -> Direction:
@@ -102,7 +104,7 @@ def restrict(direction: Direction, rows: str | Sequence[int] | None, generator: 
         for layer, part in style_slices(generator).items():
             if layers[layer] in chosen:
                 kept[part] = direction.vector[part]
-        return replace(direction, name=title, vector=kept, normal=None, origin=_reading_of_centre(direction, kept, generator))
+        return replace(direction, name=title, vector=kept, normal=None, limits=None, origin=_reading_of_centre(direction, kept, generator))
     if direction.space is LatentSpace.Z:
         raise DirectionError(f"direction {direction.name!r} acts in z, before there are layers; find it in w")
     left = tuple(row for row in chosen if direction.rows is None or row in direction.rows)
@@ -112,14 +114,16 @@ def restrict(direction: Direction, rows: str | Sequence[int] | None, generator: 
         return replace(direction, name=title, rows=left)
     kept = torch.zeros_like(direction.vector)
     kept[list(left)] = direction.vector[list(left)]
-    return replace(direction, name=title, vector=kept, normal=None, origin=_reading_of_centre(direction, kept, generator), rows=left)
+    return replace(
+        direction, name=title, vector=kept, normal=None, limits=None, origin=_reading_of_centre(direction, kept, generator), rows=left
+    )
 
 
 def to_styles(direction: Direction, generator: Generator) -> Direction:
     """A w or w+ direction carried over to s: it moves every picture alike, because the affine layers are affine."""
     vector = style_move(direction, generator)
     origin = float(vector @ LatentSpace.S.centre(generator)[0] / vector.square().sum())
-    return replace(direction, space=LatentSpace.S, vector=vector.cpu(), normal=None, origin=origin, rows=None,
+    return replace(direction, space=LatentSpace.S, vector=vector.cpu(), normal=None, origin=origin, rows=None, limits=None,
                    provenance={**direction.provenance, "carried_over_from": direction.space.value})  # fmt: skip
 
 

@@ -40,10 +40,8 @@ def swap_layers(first: Generator, second: Generator, *, resolution: int, width: 
 
     width: octaves over which the change is smooth; 0 = at once. Raises UsageError for a resolution where nothing would be swapped.
     """
-    sizes = sorted({size for name in _state(first) if (size := resolution_of_parameter(name)) is not None})
-    if not sizes:
-        raise UsageError("the layers of this model have no resolutions; blend whole models with --amount")
-    if resolution not in sizes[:-1]:
+    sizes = _sizes(first)
+    if resolution not in swap_points(first):
         raise UsageError(f"swap at {resolution} px: one of {', '.join(map(str, sizes[:-1]))} is allowed")
 
     def amount(name: str) -> float:
@@ -56,6 +54,18 @@ def swap_layers(first: Generator, second: Generator, *, resolution: int, width: 
         return min(1.0, max(0.0, (octaves - 0.5) / width + 0.5))
 
     return blend(first, second, amount=amount)
+
+
+def swap_points(generator: Generator) -> list[int]:
+    """The resolutions above which layers can be swapped. Raises UsageError for a model whose layers have none."""
+    return _sizes(generator)[:-1]
+
+
+def _sizes(generator: Generator) -> list[int]:
+    sizes = sorted({size for name in _state(generator) if (size := resolution_of_parameter(name)) is not None})
+    if not sizes:
+        raise UsageError("the layers of this model have no resolutions; blend whole models with --amount")
+    return sizes
 
 
 def resolution_of_parameter(name: str) -> int | None:

@@ -31,7 +31,8 @@ class Direction:
     vector: of the space without batch: z [z_dim], w [w_dim] (the same for all rows), w+ [num_ws, w_dim], s [sum(style_dims)].
     normal: of the same shape, normal · vector = 1; None = vector / |vector|². origin: normal · latent of the average sample,
     so that normal · latent - origin is the strength at which a latent stands. rows: of ws, where a w or w+ direction acts;
-    None = all. unit: of strength 1, see UNITS. model, model_sha256: what it was found in; None = not known. provenance: method,
+    None = all. limits: lowest and highest strength that samples of the model show; `apply` stops there; None = it never does.
+    unit: of strength 1, see UNITS. model, model_sha256: what it was found in; None = not known. provenance: method,
     options, figures; JSON-ready.
     """
 
@@ -41,6 +42,7 @@ class Direction:
     normal: Tensor | None = None
     origin: float = 0.0
     rows: tuple[int, ...] | None = None
+    limits: tuple[float, float] | None = None
     unit: str = "std"
     model: str | None = None
     model_sha256: str | None = None
@@ -62,6 +64,8 @@ class Direction:
             problem = f"rows belong to w and w+, not to {self.space.value}"
         elif self.rows is not None and not self.rows:
             problem = "it acts on no rows"
+        elif self.limits is not None and not self.limits[0] < self.limits[1]:
+            problem = f"its limits {self.limits} are none"
         if problem is not None:
             raise DirectionError(f"direction {self.name!r}: {problem}")
 
@@ -71,16 +75,21 @@ class Direction:
         return self.vector / self.vector.square().sum() if self.normal is None else self.normal
 
     @torch.no_grad()
-    def apply(self, inversion: Inversion, strength: Strength, *, generator: Generator | None = None) -> Inversion:
+    def apply(self, inversion: Inversion, strength: Strength, *, generator: Generator | None = None, is_limited: bool = True) -> Inversion:
         """The inversion moved by `strength`; the argument stays as it is.
 
         strength: a number, or [N], one for each image. generator: needed where the latent must first be lowered, and to check
-        that the direction fits; None = not. Raises DirectionError for another model or a space that lies uphill.
+        that the direction fits; None = not. is_limited: stop at the limits, where the direction has any and its reading can be
+        taken. Raises DirectionError for another model or a space that lies uphill.
         """
         latent = self.prepare(inversion, generator)
-        steps = torch.as_tensor(strength, dtype=latent.value.dtype, device=latent.value.device).expand(len(latent))
+        asked = torch.as_tensor(strength, dtype=latent.value.dtype, device=latent.value.device).expand(len(latent))
+        steps = self._limited(latent, asked, generator) if is_limited else asked
         moved = replace(latent, value=latent.value + self._moves(latent, steps, generator))
-        return noted(inversion, moved, [self._note("apply", float(step)) for step in steps])
+        notes = [
+            self._note("apply", float(one)) | ({} if one == step else {"moved": round(float(step), 6)}) for one, step in zip(asked, steps)
+        ]
+        return noted(inversion, moved, notes)
 
     @torch.no_grad()
     def set(self, inversion: Inversion, strength: Strength, *, generator: Generator | None = None) -> Inversion:
@@ -112,14 +121,17 @@ class Direction:
     def reversed(self, name: str | None = None) -> Direction:
         """The other way. name: None = 'not <name>'."""
         normal = None if self.normal is None else -self.normal
-        return replace(self, name=name or f"not {self.name}", vector=-self.vector, normal=normal, origin=-self.origin)
+        limits = None if self.limits is None else (-self.limits[1], -self.limits[0])
+        return replace(self, name=name or f"not {self.name}", vector=-self.vector, normal=normal, origin=-self.origin, limits=limits)
 
     def scaled(self, factor: float) -> Direction:
         """Strength 1 of the result is strength `factor` of this one."""
         if factor == 0:
             raise DirectionError(f"direction {self.name!r}: a factor of 0 leaves nothing")
         normal = None if self.normal is None else self.normal / factor
-        return replace(self, vector=self.vector * factor, normal=normal, origin=self.origin / factor)
+        low, high = sorted(limit / factor for limit in self.limits or (0.0, 0.0))
+        limits = None if self.limits is None else (low, high)
+        return replace(self, vector=self.vector * factor, normal=normal, origin=self.origin / factor, limits=limits)
 
     def for_model(self, model_sha256: str, model: str | None = None) -> Direction:
         """The same numbers for a related model, such as a fine-tuned child; the provenance keeps where they were found."""
@@ -170,6 +182,16 @@ class Direction:
                 f"direction {self.name!r} acts in {goal.value}, the inversion lies in {latent.space.value}: give the generator"
             )
         return latent.to(generator.w_avg.device, generator.w_avg.dtype).lower(generator, to=goal)
+
+    def _limited(self, latent: Latent, steps: Tensor, generator: Generator | None) -> Tensor:
+        """The steps, shortened so that no reading leaves the limits; one that is beyond them already goes no further out."""
+        if self.limits is None or (latent.space is LatentSpace.S and self.space is not LatentSpace.S):
+            return steps
+        start = self._read(latent, generator)
+        low, high = self.limits
+        goal = (start + steps).clamp(low, high)
+        upwards, downwards = torch.maximum(start, goal), torch.minimum(start, goal)
+        return torch.where(start + steps == goal, steps, torch.where(steps > 0, upwards, downwards) - start)
 
     def _moves(self, latent: Latent, steps: Tensor, generator: Generator | None) -> Tensor:
         """What each image's latent moves by, of the shape of its value. steps: [N]."""

@@ -33,6 +33,7 @@ def save_direction(direction: Direction, path: str | os.PathLike[str]) -> None:
         "name": direction.name,
         "space": direction.space.value,
         "rows": None if direction.rows is None else list(direction.rows),
+        "limits": None if direction.limits is None else list(direction.limits),
         "unit": direction.unit,
         "origin": direction.origin,
         "model": direction.model,
@@ -79,14 +80,19 @@ def load_direction(path: str | os.PathLike[str]) -> Direction:
         raise DirectionError(f"{name}: {display(error)}") from None
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _checked(facts: dict[str, Any]) -> dict[str, Any]:
     """The fields of a direction. Raises DirectionError for one of another type than `save_direction` writes."""
     rows, origin = facts.get("rows"), facts.get("origin", 0.0)
     is_row = isinstance(rows, list) and all(type(row) is int and 0 <= row < 1024 for row in rows)
     if rows is not None and not is_row:
         raise DirectionError("rows are whole numbers from 0, or null")
-    if isinstance(origin, bool) or not isinstance(origin, (int, float)) or not math.isfinite(origin):
-        raise DirectionError("the origin is no finite number")
+    limits = facts.get("limits")
+    if not _is_number(origin) or not (limits is None or (isinstance(limits, list) and len(limits) == 2 and all(map(_is_number, limits)))):
+        raise DirectionError("the origin is no finite number, or the limits are not two")
     texts = {key: facts.get(key) for key in ("name", "space", "unit", "model", "model_sha256", "licence")}
     if any(value is not None and not isinstance(value, str) for value in texts.values()):
         raise DirectionError("name, space, unit, model, model_sha256 and licence are texts")
@@ -100,6 +106,7 @@ def _checked(facts: dict[str, Any]) -> dict[str, Any]:
         "licence": texts["licence"] or "",
         "space": LatentSpace.parse(texts["space"] or ""),
         "rows": None if rows is None else tuple(sorted(set(rows))),
+        "limits": None if limits is None else (float(limits[0]), float(limits[1])),
         "origin": float(origin),
         "provenance": provenance,
     }

@@ -113,12 +113,8 @@ def fit_boundary(data: Labelled, name: str, share: float, held_out: float, penal
     from sklearn.svm import LinearSVC
 
     x = data.latent.value.double().flatten(1).cpu()
-    y = data.scores[name]
-    is_class = name in data.binary
     first_held = len(x) - round(len(x) * held_out)
-    low, middle, high = (0.5, 0.5, 0.5) if is_class else _thresholds(y[:first_held], share)
-    above = y > high if is_class else y >= high
-    side = torch.where(above, 1, torch.where(y <= low, -1, 0)) if is_class or low < high else torch.zeros_like(y)
+    side, whole = sides_of(data.scores[name], name in data.binary, first_held, share)
     fitted = side[:first_held] != 0
     counts = [int((side[:first_held] == sign).sum()) for sign in (-1, 1)]
     if min(counts) < min(LEAST_OF_A_CLASS, max(2, len(x) // 4)):
@@ -131,17 +127,24 @@ def fit_boundary(data: Labelled, name: str, share: float, held_out: float, penal
     says = torch.from_numpy(machine.decision_function(white[first_held:])) > 0 if first_held < len(x) else None
     if says is None:
         return Boundary(normal, None, None, int(fitted.sum()))
-    held = side[first_held:]
-    return Boundary(normal, _balanced(says, held), _balanced(says, torch.where(y[first_held:] > middle, 1, -1)), int(fitted.sum()))
+    accuracies = balanced_accuracy(says, side[first_held:]), balanced_accuracy(says, whole[first_held:])
+    return Boundary(normal, *accuracies, int(fitted.sum()))
 
 
-def _thresholds(y: Tensor, share: float) -> tuple[float, float, float]:
-    """Below, the median, above: what leaves `share` of the values at each end."""
-    low, middle, high = (float(y.quantile(q)) for q in (share, 0.5, 1 - share))
-    return low, middle, high
+def sides_of(y: Tensor, is_class: bool, first_held: int, share: float) -> tuple[Tensor, Tensor]:
+    """([N] of 1, -1 and 0 for the middle, [N] of 1 and -1 around the median): thresholds by the samples before first_held.
+
+    A class has no middle. All are 0 in the first where most samples have the same score.
+    """
+    if is_class:
+        both = torch.where(y > 0.5, 1, -1)
+        return both, both
+    low, middle, high = (float(y[:first_held].quantile(q)) for q in (share, 0.5, 1 - share))
+    ends = torch.where(y >= high, 1, torch.where(y <= low, -1, 0))
+    return ends if low < high else torch.zeros_like(ends), torch.where(y > middle, 1, -1)
 
 
-def _balanced(says: Tensor, side: Tensor) -> float | None:
+def balanced_accuracy(says: Tensor, side: Tensor) -> float | None:
     """Mean of the shares that are right on each side; None when a side is empty."""
     if not bool((side > 0).any()) or not bool((side < 0).any()):
         return None

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from invert.editing.direction import Direction
-from invert.editing.interfacegan import chosen_attributes
+from invert.editing.interfacegan import balanced_accuracy, chosen_attributes, sides_of
 from invert.editing.labels import DEFAULT_LABELS, Counting, Labels, labelled
 from invert.editing.units import unit_direction
 from stylegan_core.errors import DirectionError, UsageError
@@ -22,6 +22,7 @@ from stylegan_core.latent import LatentSpace
 from stylegan_core.provenance import model_sha256
 
 RIDGE = 1e-4  # of the mean variance of a latent's numbers
+END_SHARE = 0.3  # of the samples at either end of a continuous attribute, between which accuracy is told
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Regression:
     ridge: float = RIDGE
 
     def find(self, generator: Generator, *, callback: Counting | None = None) -> list[Direction]:
-        """One direction for each attribute. Figures: R² on held-out samples. Raises UsageError."""
+        """One direction for each attribute. Figures: R² and accuracy (as InterFaceGAN's) on held-out samples. Raises UsageError."""
         if not 0 <= self.held_out < 0.9 or self.ridge < 0:
             raise UsageError(f"held_out {self.held_out} lies in [0, 0.9), ridge {self.ridge} is 0 or more")
         data = labelled(self.labels, generator, num_samples=self.num_samples, seed=self.seed, callback=callback)
@@ -53,7 +54,10 @@ class Regression:
         x, y = data.latent.value.double().flatten(1).cpu(), scores[:, moving]
         first_held = len(x) - round(len(x) * self.held_out)
         coefficients, together = least_squares(x[:first_held], y[:first_held], self.ridge)
-        figures = _r2(x, y, coefficients, first_held)
+        figures = [
+            {"r2": r2, **_accuracies(x @ coefficients[:, k], y[:, k], name in data.binary, first_held)}
+            for k, (name, r2) in enumerate(zip(needed, _r2(x, y, coefficients, first_held)))
+        ]
         facts: dict[str, Any] = {"model_sha256": model_sha256(generator)}  # type: ignore[arg-type]
         found = []
         for name in [name for name in wanted if name in needed]:
@@ -63,7 +67,7 @@ class Regression:
             notes = {
                 "method": "regression", "labels": data.source, "samples": len(data), "seed": self.seed, "ridge": self.ridge,
                 "conditional": {"held": [needed[i] for i in held if i != k], "metric": "standard deviations"},
-                "left_out": {other: "all samples have the same score" for other in still}, "figures": {"r2": figures[k]},
+                "left_out": {other: "all samples have the same score" for other in still}, "figures": figures[k],
             }  # fmt: skip
             shape = data.latent.value.shape[1:]
             found.append(
@@ -100,3 +104,13 @@ def _r2(x: Tensor, y: Tensor, coefficients: Tensor, first_held: int) -> list[flo
     left = (predicted - y[first_held:]).square().mean(dim=0)
     total = y[first_held:].var(dim=0, unbiased=False).clamp_min(1e-12)
     return [round(float(value), 4) for value in 1 - left / total]
+
+
+def _accuracies(predicted: Tensor, y: Tensor, is_class: bool, first_held: int) -> dict[str, float | None]:
+    """Which side of the attribute the prediction is on, for the held-out samples; the threshold is halfway between the sides."""
+    ends, whole = sides_of(y, is_class, first_held, END_SHARE)
+    taught, seen = ends[:first_held], predicted[:first_held]
+    if first_held >= len(y) or not bool((taught > 0).any()) or not bool((taught < 0).any()):
+        return {"accuracy": None, "accuracy_full": None}
+    says = predicted[first_held:] > (seen[taught > 0].mean() + seen[taught < 0].mean()) / 2
+    return {"accuracy": balanced_accuracy(says, ends[first_held:]), "accuracy_full": balanced_accuracy(says, whole[first_held:])}

@@ -15,6 +15,7 @@ from stylegan_core.generator import Generator
 from stylegan_core.latent import Latent
 
 UNIT_SAMPLES = 2000
+LIMIT_SHARE = 0.005  # of the samples beyond either limit
 
 
 def unit_direction(name: str, normal: Tensor, latent: Latent, *, vector: Tensor | None = None, **facts: Any) -> Direction:
@@ -45,3 +46,14 @@ def with_unit(direction: Direction, generator: Generator, *, num_samples: int = 
     made = unit_direction(direction.name, direction.reader, latent, vector=vector)
     return replace(direction, vector=made.vector, normal=made.normal, origin=made.origin, unit="std",
                    provenance={**direction.provenance, "unit_samples": num_samples})  # fmt: skip
+
+
+@torch.no_grad()
+def with_limits(direction: Direction, generator: Generator, *, num_samples: int = UNIT_SAMPLES, seed: int = 1) -> Direction:
+    """The direction with the strengths between which nearly all samples of this generator stand, where edits are to stop.
+
+    For attributes that end somewhere: beyond the last value of the data a generator draws what nobody has seen.
+    """
+    readings = direction.measure(draw(generator, num_samples, seed=seed, space=direction.space), generator=generator).double()
+    low, high = (float(readings.quantile(share)) for share in (LIMIT_SHARE, 1 - LIMIT_SHARE))
+    return replace(direction, limits=(round(low, 6), round(high, 6)))
