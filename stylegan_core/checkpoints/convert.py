@@ -100,6 +100,8 @@ def official_arguments(config: Any) -> dict[str, Any]:
     """Keyword arguments of stylegan2-ada-pytorch's Generator or Discriminator, or of stylegan3's, for a configuration of ours."""
     if config.kind == "stylegan3":
         return stylegan3_arguments(config)
+    if config.const_shape != (4, 4) or not getattr(config, "demodulate", True):
+        raise CheckpointError("the official code has square pictures and demodulation only, and this network has not; write a native file")
     base, limit = _base_and_limit(config)
     shared = {"c_dim": config.c_dim, "img_resolution": config.img_resolution, "img_channels": config.img_channels}
     blocks = {"architecture": config.architecture, "resample_filter": list(config.resample_filter)}
@@ -151,12 +153,12 @@ def _base_and_limit(config: Any) -> tuple[int, int]:
 def _check_rosinality(name: str, config: Any) -> None:
     if name != "D" and config.kind != "stylegan2":
         raise CheckpointError(f"rosinality's code has StyleGAN2 only, and {name} is a {config.kind}; write --to native or nvlabs")
-    fixed: dict[str, Any] = {"c_dim": 0, "img_channels": 3, "activation": "lrelu"}
+    fixed: dict[str, Any] = {"c_dim": 0, "img_channels": 3, "activation": "lrelu", "const_shape": (4, 4)}
     if name == "D":
         fixed |= {"architecture": "resnet", "mbstd_group_size": 4, "mbstd_num_channels": 1}
     else:
         fixed |= {
-            "architecture": "skip", "use_noise": True, "z_dim": config.w_dim, "mapping_activation": "lrelu",
+            "architecture": "skip", "use_noise": True, "demodulate": True, "z_dim": config.w_dim, "mapping_activation": "lrelu",
             "mapping_lr_multiplier": 0.01, "mapping_layer_features": None,
         }  # fmt: skip
         if config.w_avg_beta is None:

@@ -30,6 +30,7 @@ def infer_generator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2Confi
         "img_resolution": resolutions[-1],
         "img_channels": shapes.of(f"{last}.torgb.weight", 4)[0],
         "architecture": _generator_architecture(views, resolutions, settings),
+        "const_shape": shapes.of("synthesis.b4.const", 3)[1:],
         "use_noise": any(name.endswith("noise_strength") for name in views),
     }
     widths = {resolution: shapes.of(f"synthesis.b{resolution}.conv1.weight", 4)[0] for resolution in resolutions}

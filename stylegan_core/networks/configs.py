@@ -17,6 +17,7 @@ from stylegan_core.networks.config_checks import width as _width
 from stylegan_core.networks.stylegan1_configs import StyleGAN1Config, StyleGAN1DiscriminatorConfig
 
 MAX_MAPPING_LAYERS = 64
+MIN_CONST, MAX_CONST = 1, 16
 ARCHITECTURES = ("skip", "resnet", "orig")
 ACTIVATIONS = ("linear", "relu", "lrelu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish")
 
@@ -29,7 +30,7 @@ class StyleGAN2Config:
     z_dim: int = 512
     c_dim: int = 0                         # 0 = unconditional
     w_dim: int = 512
-    img_resolution: int = 1024             # a power of two
+    img_resolution: int = 1024             # 4 · 2^(blocks - 1), a power of two; the side of square pictures
     img_channels: int = 3
     channels: Mapping[int, int] = field(default_factory=dict)  # resolution → width; {} = from channel_base, channel_max
     channel_base: int = 32768
@@ -39,12 +40,14 @@ class StyleGAN2Config:
     activation: str = "lrelu"
     conv_clamp: float | None = None     # clamp activations to +-this; None = do not clamp
     use_noise: bool = True
+    demodulate: bool = True                # False: styles scale activations without limit (SG2 Sec. 2.2)
     mapping_layers: int = 8
     mapping_embed_features: int | None = None  # width of the label embedding; None = w_dim
     mapping_layer_features: int | None = None  # width of the hidden layers; None = w_dim
     mapping_activation: str = "lrelu"
     mapping_lr_multiplier: float = 0.01
     w_avg_beta: float | None = 0.998    # None = w_avg is not tracked
+    const_shape: tuple[int, int] = (4, 4)  # (H, W) of the learned constant; (4, 3) makes pictures of 4:3 upright
     content_box: tuple[int, int, int, int] | None = None  # left, top, right, bottom of the picture proper; None = all
 
     def width(self, resolution: int) -> int:
@@ -55,6 +58,15 @@ class StyleGAN2Config:
     def resolutions(self) -> tuple[int, ...]:
         """4, 8, …, img_resolution."""
         return _resolutions(self.img_resolution)
+
+    def shape_at(self, resolution: int) -> tuple[int, int]:
+        """(H, W) of the features of this block."""
+        return self.const_shape[0] * resolution // 4, self.const_shape[1] * resolution // 4
+
+    @property
+    def img_shape(self) -> tuple[int, int]:
+        """(H, W) of a picture."""
+        return self.shape_at(self.img_resolution)
 
     def validate(self) -> StyleGAN2Config:
         """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
@@ -73,6 +85,8 @@ class StyleGAN2Config:
         for resolution in self.resolutions:
             _check_range(f"channels at {resolution} px", self.width(resolution), 1, MAX_WIDTH)
         _check_filter(self.resample_filter)
+        _check_shape(self.const_shape)
+        _check_box(self.content_box, self.img_shape)
         return self
 
 
@@ -144,8 +158,9 @@ class StyleGAN2DiscriminatorConfig:
 
     kind = "stylegan2-discriminator"
     c_dim: int = 0                         # 0 = unconditional
-    img_resolution: int = 1024
+    img_resolution: int = 1024             # as in StyleGAN2Config
     img_channels: int = 3
+    const_shape: tuple[int, int] = (4, 4)  # (H, W) of the last features, as in StyleGAN2Config
     channels: Mapping[int, int] = field(default_factory=dict)  # resolution → width; {} = from channel_base, channel_max
     channel_base: int = 32768
     channel_max: int = 512
@@ -170,6 +185,11 @@ class StyleGAN2DiscriminatorConfig:
         """4, 8, …, img_resolution."""
         return _resolutions(self.img_resolution)
 
+    @property
+    def img_shape(self) -> tuple[int, int]:
+        """(H, W) of a picture."""
+        return self.const_shape[0] * self.img_resolution // 4, self.const_shape[1] * self.img_resolution // 4
+
     def validate(self) -> StyleGAN2DiscriminatorConfig:
         """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
         _check_resolution(self.img_resolution)
@@ -182,6 +202,7 @@ class StyleGAN2DiscriminatorConfig:
         for resolution in self.resolutions:
             _check_range(f"channels at {resolution} px", self.width(resolution), 1, MAX_WIDTH)
         _check_filter(self.resample_filter)
+        _check_shape(self.const_shape)
         return self
 
 
@@ -253,9 +274,23 @@ def config_from_dict(values: Mapping[str, Any]) -> Any:
             fields["resample_filter"] = tuple(float(tap) for tap in fields["resample_filter"])
         if fields.get("content_box") is not None:
             fields["content_box"] = tuple(int(edge) for edge in fields["content_box"])
-        for name in ("widths", "attributes", "binary"):
+        for name in ("widths", "attributes", "binary", "const_shape"):
             if name in fields:
                 fields[name] = tuple(fields[name])
         return config_type(**fields).validate()
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"the configuration of this {kind} is not valid: {error}") from None
+
+
+def _check_shape(shape: Any) -> None:
+    is_pair = isinstance(shape, tuple) and len(shape) == 2
+    if not is_pair or not all(type(side) is int and MIN_CONST <= side <= MAX_CONST for side in shape):
+        raise CheckpointError(f"const_shape {shape!r}: two whole numbers from {MIN_CONST} to {MAX_CONST} are allowed")
+
+
+def _check_box(box: Any, shape: tuple[int, int]) -> None:
+    if box is None:
+        return
+    left, top, right, bottom = box
+    if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
+        raise CheckpointError(f"content_box {box!r}: left < right <= {shape[1]} and top < bottom <= {shape[0]} are needed")
