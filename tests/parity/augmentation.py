@@ -47,7 +47,8 @@ def case_rows(case: dict[str, Any], data: dict[str, np.ndarray], p: float, x: np
         inverse = draw_geometry(chosen, p, draws(), height, width)
         yield compare(f"train/ada_augment {name} geometry", PEER, inverse, data[f"{name}_G_inv"], absolute=1e-5)
     if f"{name}_C" in data:
-        yield compare(f"train/ada_augment {name} colours", PEER, draw_colours(chosen, p, draws(), channels), data[f"{name}_C"], absolute=1e-5)
+        colours = draw_colours(chosen, p, draws(), channels)
+        yield compare(f"train/ada_augment {name} colours", PEER, colours, data[f"{name}_C"], absolute=1e-5)
     if f"{name}_band_gain" in data:
         gains = draw_band_gains(chosen, p, draws())
         yield compare(f"train/ada_augment {name} gains", PEER, gains, data[f"{name}_band_gain"], absolute=1e-5)
