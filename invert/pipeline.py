@@ -110,7 +110,7 @@ class Pipeline:
         for number, step in enumerate(self.steps, start=1):
             if type(step).__name__ not in STEPS:
                 raise UsageError(f"step {number} ({describe(step)}) is a function of this program; it cannot be saved in a file")
-            values = {part.name: getattr(step, part.name) for part in fields(step)}
+            values = {part.name: getattr(step, part.name) for part in fields(cast(Any, step))}
             given = {name: _plain(value, number, step) for name, value in values.items() if value != _default(step, name)}
             steps.append({type(step).__name__: given})
         facts = {"model": os.fspath(self.model), "steps": steps}

@@ -16,6 +16,7 @@ from stylegan_core.generator import Generator
 from stylegan_core.inversion import Inversion
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.noise import Noise
+from stylegan_core.packed_delta import PackedDelta, lerp_deltas
 
 METHODS = ("linear", "slerp", "spline")
 EPSILON = 1e-3  # of a segment, for local path lengths
@@ -160,12 +161,6 @@ def keys_of(inversions: Sequence[Inversion]) -> tuple[Inversion, ...]:
     return singles
 
 
-def _deltas(left: Inversion, right: Inversion, part: float) -> dict[str, Tensor]:
-    names = {*left.weight_deltas, *right.weight_deltas}
-    blended = {}
-    for name in names:
-        some = left.weight_deltas.get(name, right.weight_deltas.get(name))
-        assert some is not None
-        pair = [key.weight_deltas.get(name, torch.zeros_like(some)) for key in (left, right)]
-        blended[name] = torch.lerp(pair[0], pair[1].to(pair[0]), part)
-    return blended
+def _deltas(left: Inversion, right: Inversion, part: float) -> dict[str, Tensor | PackedDelta]:
+    names = sorted({*left.weight_deltas, *right.weight_deltas})
+    return {name: lerp_deltas(left.weight_deltas.get(name), right.weight_deltas.get(name), part) for name in names}

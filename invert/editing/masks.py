@@ -75,7 +75,7 @@ def _render_with(inversion: Inversion, generator: Generator, blocks: dict[str, n
     one = inversion.to(generator.w_avg.device, generator.w_avg.dtype)
     handles = [block.register_forward_hook(hook_of(name)) for name, block in blocks.items()]
     try:
-        deltas = {name: value[0] for name, value in one.weight_deltas.items()}
+        deltas = {name: value[0] if isinstance(value, Tensor) else value for name, value in one.weight_deltas.items()}
         return call_with(generator, deltas, lambda network: one.latent.render(network, noise=one.noise))
     finally:
         for handle in handles:

@@ -120,6 +120,8 @@ class Project:
     start: str = "auto"
     restarts: int | None = None
     class_index: int | str | None = None
+    transform: bool = False
+    encoder: Any = "auto"
     fit: str = "crop"
 
     def __call__(self, work: Work, setting: Setting) -> Work:

@@ -104,8 +104,10 @@ PRESETS: Mapping[str, Preset] = {
 }  # fmt: skip
 
 
-def preset_of(name: str) -> Preset:
-    """Raises UsageError for a name that the table does not have."""
+def preset_of(name: str | Preset) -> Preset:
+    """By name, or a row of one's own as it is. Raises UsageError for a name that the table does not have."""
+    if isinstance(name, Preset):
+        return name
     if name not in PRESETS:
         raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)} is allowed")
     return PRESETS[name]

@@ -236,7 +236,7 @@ def _inversion(
     progress: Progress,
 ) -> Inversion:
     """The result with its facts; what is told of it is measured on the picture that it renders."""
-    deltas = {} if candidates.pose is None else {BUFFER: delta_of(candidates.pose)}
+    deltas: dict[str, Any] = {} if candidates.pose is None else {BUFFER: delta_of(candidates.pose)}
     inversion = Inversion(candidates.latent, candidates.noise, deltas)
     images = inversion.render(problem.generator)
     plain = Inversion(candidates.latent, {}, deltas).render(problem.generator) if candidates.noise else images

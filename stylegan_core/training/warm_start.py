@@ -97,7 +97,7 @@ def warm_start(config: StyleGAN2Config | StyleGAN3Config, data: PairedData, outp
     if compile:
         render, distance = torch.compile(render, dynamic=False), torch.compile(distance, dynamic=False)
     rates = [group["lr"] for group in optimiser.param_groups]
-    num_steps, share, start = math.ceil(kimg * 1000 / batch), batch // num_processes(), time.monotonic()
+    num_steps, share, began = math.ceil(kimg * 1000 / batch), batch // num_processes(), time.monotonic()
     with (output / f"warm-start.{rank()}.jsonl").open("w") as log:
         for step in range(num_steps):
             for group, rate in zip(optimiser.param_groups, rates):
@@ -120,13 +120,13 @@ def warm_start(config: StyleGAN2Config | StyleGAN3Config, data: PairedData, outp
             optimiser.step()
             update_ema(average_generator, generator, 0.999 if step > 2000 else 0.98)
             psnr = -10 * torch.log10(((images - target).square().mean(dim=[1, 2, 3]) / 4).detach())
-            info = StepInfo(step + 1, num_steps, loss.detach(), {"twins": apart.detach()}, psnr, time.monotonic() - start)
+            info = StepInfo(step + 1, num_steps, loss.detach(), {"twins": apart.detach()}, psnr, time.monotonic() - began)
             record = {"step": step + 1, "loss": loss.mean().item(), "psnr": psnr.mean().item(), "twins": apart.mean().item(),
                       "seconds": info.seconds}
             log.write(json.dumps(record) + "\n")
             if callback is not None and callback(info) is False:
                 break
-    return _finish(average_generator, data.name, output, kimg=kimg, seconds=time.monotonic() - start)
+    return _finish(average_generator, data.name, output, kimg=kimg, seconds=time.monotonic() - began)
 
 
 @torch.no_grad()
