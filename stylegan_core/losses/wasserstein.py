@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-DRIFT = 0.001  # weight of the squared real score, which nothing else keeps near 0
+WEIGHT = 10.0  # of the penalty
+DRIFT = 0.001  # of the squared real score, which nothing else keeps near 0
 FLOOR = 1e-16  # of squared norms: a root has no derivative at 0
 
 
@@ -21,13 +22,13 @@ def wasserstein_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tenso
     return (fake_logits - real_logits + DRIFT * real_logits.square()).squeeze(1)
 
 
-def gradient_penalty(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, c: Tensor | None, share: Tensor, *,
+def gradient_penalty(score: Callable[[Tensor, Tensor | None], Tensor], real: Tensor, fake: Tensor, c: Tensor | None, shares: Tensor, *,
                      target: float = 1.0) -> Tensor:
-    """(‖∇D‖ - target)² / target² at pictures between real and fake ones: [N].
+    """WEIGHT · (‖∇D‖ - target)² / target² at pictures between real and fake ones: [N].
 
-    share: [N, 1, 1, 1] in [0, 1], of the fake picture.
+    score: images, labels → logits [N, 1]. shares: [N] in [0, 1], of the fake picture.
     """
-    mixed = real.lerp(fake.to(real), share).detach().requires_grad_(True)
-    (gradient,) = torch.autograd.grad(discriminator(mixed, c).sum(), mixed, create_graph=True)
+    mixed = real.lerp(fake.to(real), shares.to(real)[:, None, None, None]).detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(score(mixed, c).sum(), mixed, create_graph=True)
     norm = (gradient.square().sum(dim=[1, 2, 3]) + FLOOR).sqrt()
-    return (norm - target).square() / target**2
+    return WEIGHT * (norm - target).square() / target**2

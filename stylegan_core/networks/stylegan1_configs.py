@@ -63,6 +63,11 @@ class StyleGAN1Config:
         """4, 8, …, img_resolution."""
         return resolutions(self.img_resolution)
 
+    @property
+    def img_shape(self) -> tuple[int, int]:
+        """(H, W) of a picture."""
+        return self.img_resolution, self.img_resolution
+
     def validate(self) -> StyleGAN1Config:
         """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
         check_resolution(self.img_resolution)
@@ -119,6 +124,11 @@ class StyleGAN1DiscriminatorConfig:
     def resolutions(self) -> tuple[int, ...]:
         """4, 8, …, img_resolution."""
         return resolutions(self.img_resolution)
+
+    @property
+    def img_shape(self) -> tuple[int, int]:
+        """(H, W) of a picture."""
+        return self.img_resolution, self.img_resolution
 
     def validate(self) -> StyleGAN1DiscriminatorConfig:
         """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""

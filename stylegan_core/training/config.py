@@ -34,7 +34,6 @@ class TrainingConfig:
     d_lr: float | None = None           # of the discriminator; None = lr
     beta2: float = 0.99                    # Adam; beta1 is 0
     loss: str = "non-saturating"           # or wgan-gp
-    gp_weight: float = 10.0                # of WGAN-GP's penalty
     growing: Growing | None = None      # pictures grow while it trains; None = they are of full size throughout
     r1_gamma: float = 0.05
     r1_every: int = 16                     # steps; 1 = in the same step as the loss, 0 = never

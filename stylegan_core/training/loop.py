@@ -223,7 +223,7 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
         _append(measured, loss_D=loss, real_logits=real_logits, fake_logits=fake_logits)
         if config.loss == "wgan-gp":
             _append(measured, gradient_penalty=gradient_penalty_step(
-                penalised, real[first : first + micro], fakes[index], c, rng, weight=config.gp_weight, scale=micro / batch))
+                penalised, real[first : first + micro], fakes[index], c, rng, scale=micro / batch))
     if config.r1_every != 1:
         average_gradients(discriminator)
         run.optimisers["opt_D"].step()

@@ -81,9 +81,8 @@ def r1_step(discriminator: Callable[..., Tensor], real: Tensor, c: Tensor | None
 
 
 def gradient_penalty_step(discriminator: Callable[..., Tensor], real: Tensor, fake: Tensor, c: Tensor | None, rng: torch.Generator, *,
-                          weight: float, scale: float = 1.0) -> Tensor:
+                          scale: float = 1.0) -> Tensor:
     """Penalty [N] of the gradient between real and fake images, by shares drawn from rng (WGAN-GP)."""
-    share = torch.rand([len(real), 1, 1, 1], generator=rng).to(real)
-    penalty = gradient_penalty(discriminator, real, fake, c, share)
-    (penalty.mean() * weight * scale).backward()
+    penalty = gradient_penalty(discriminator, real, fake, c, torch.rand(len(real), generator=rng))
+    (penalty.mean() * scale).backward()
     return penalty.detach()
