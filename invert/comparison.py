@@ -114,8 +114,9 @@ def tuned_adam(lr: float, steps: int = ADAM_STEPS) -> Preset:
 
 
 def compare_methods(names: Sequence[str], generator: Any, targets: Tensor, *, perceptual: Any = "auto", judge: Any = None,
-                    tuning: PivotalTuning | None = None, callback: Callable[[InversionRow, int, int], None] | None = None) -> list[InversionRow]:
-    """One row per method, on the same pictures [N, C, R, R]. judge: a network with .distance and .embed; None = those stay empty.
+                    tuning: PivotalTuning | None = None, callback: Callable[[InversionRow, int, int], None] | None = None
+                    ) -> list[InversionRow]:
+    """One row per method, on the same pictures [N, C, R, R]. judge: a network with .distance and .embed; None = without.
 
     tuning: hyper-parameters of pivotal; None = its defaults.
     """
@@ -195,7 +196,7 @@ class Watch:
 
 
 def shares_to_reach(traces: Sequence[Trace], baseline: str) -> list[dict[str, Any]]:
-    """Per method: medians of its end, and of the share of the baseline's time at which it has what the baseline ends with."""
+    """Per method: medians of its end, and of the share of the baseline's time at which it has the baseline's end."""
     reference = next(trace for trace in traces if trace.method == baseline)
     count = len(reference.points)
     rows = []
@@ -205,7 +206,8 @@ def shares_to_reach(traces: Sequence[Trace], baseline: str) -> list[dict[str, An
         by_psnr = [trace.seconds_to(i, psnr=goal[1]) / goal[0] for i, goal in enumerate(goals)]
         by_distance = [trace.seconds_to(i, distance=goal[2]) / goal[0] for i, goal in enumerate(goals)]
         rows.append({"method": trace.method, "count": count, "seconds": ends[0], "psnr": ends[1], "distance": ends[2],
-                     "share_to_psnr": float(torch.tensor(by_psnr).median()), "share_to_distance": float(torch.tensor(by_distance).median())})
+                     "share_to_psnr": float(torch.tensor(by_psnr).median()),
+                     "share_to_distance": float(torch.tensor(by_distance).median())})
     return rows
 
 
