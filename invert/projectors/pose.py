@@ -44,7 +44,8 @@ def with_pose(problem: Problem, candidates: Candidates, start: Start) -> Candida
     if start.kind == "given" and start.inversion is not None:
         held = start.inversion.weight_deltas.get(BUFFER, torch.zeros(len(start.inversion), POSE, POSE))
         rows = candidates.image if len(held) > 1 else torch.zeros_like(candidates.image)
-        return replace(candidates, pose=pose_from_delta((held if isinstance(held, Tensor) else held.dense()).double())[rows].to(device, dtype))
+        pose = pose_from_delta((held if isinstance(held, Tensor) else held.dense()).double())
+        return replace(candidates, pose=pose[rows].to(device, dtype))
     candidates = replace(candidates, pose=torch.zeros(len(candidates), POSE, device=device, dtype=dtype))
     for number in candidates.image.unique(sorted=True):
         rows = (candidates.image == number).nonzero()[:, 0]
