@@ -33,7 +33,8 @@ from stylegan_core.training.loop import step_seed
 from stylegan_core.training.snapshot import save_samples
 
 MAPPING_LR_FACTOR = 0.3   # of the synthesis network's rate, in units of the effective weights
-MAPPING_STEPS = 10_000
+MAPPING_STEPS = 10_000  # at most, and per kimg of the regression:
+MAPPING_STEPS_PER_KIMG = 100
 MAPPING_LR = 0.25  # in units of the effective weights; at 0.003 half of whether glasses are worn is lost, however many the steps
 W_AVG_SAMPLES = 10_000
 
@@ -86,7 +87,7 @@ def warm_start(config: StyleGAN2Config | StyleGAN3Config, data: PairedData, outp
         generator.load_state_dict(start.state_dict())
     generator.to(device).train()
     if start is None:
-        fit_mapping(generator, data, seed=seed)
+        fit_mapping(generator, data, seed=seed, num_steps=min(MAPPING_STEPS, math.ceil(kimg * MAPPING_STEPS_PER_KIMG)))
     average_generator: Any = build(config).to(device).requires_grad_(False)
     average_generator.load_state_dict(generator.state_dict())
     mapping_lr = lr * MAPPING_LR_FACTOR / config.mapping_lr_multiplier
