@@ -60,7 +60,12 @@ def test_golden_files_hold_what_their_lists_say() -> None:
     assert networks_in(old) == ("G_ema", "G")
     with pytest.raises(CheckpointError, match="no network 'D' in the file; it holds G_ema, G"):
         load_discriminator(old)
-    config = read_checkpoint(old).config
+    listed = table("ckpt/tf_sg1_32")["variables"]
+    names = {*listed["own"], *(f"{part}/{name}" for part in ("mapping", "synthesis") for name in listed[part])}
+    known = {entry.theirs: entry.ours for entry in stylegan1_generator([4, 8, 16, 32])}
+    checkpoint = read_checkpoint(old)
+    assert {known[name] for name in names} - {None} == set(checkpoint.state)
+    config = checkpoint.config
     assert config.channels == {4: 16, 8: 12, 16: 10, 32: 8} and config.w_avg_beta == 0.995 and config.mapping_lr_multiplier == 0.01
 
 
