@@ -24,6 +24,8 @@ from stylegan_core.latent import Latent, LatentSpace
 from tests.parity.rows import GOLDEN
 from tests.tiny import sample_pictures, tiny_generator, tiny_stylegan3
 
+pytestmark = pytest.mark.slow  # second-order steps through every filter
+
 QUICK = PresetProjector(preset="fast", perceptual="none", start="nearest:64", restarts=1, steps=60)
 POSE = torch.tensor([[0.35, 0.12, -0.08]])
 
