@@ -1,4 +1,4 @@
-"""`invert train`: generators and feature networks."""
+"""`invert train`: generators, encoders (train_encoder.py) and feature networks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,8 +52,11 @@ class Stopper:
 
 def build_app() -> typer.Typer:
     """The group of commands."""
+    from invert.cli.train_encoder import encoder
+
     app = typer.Typer(name="train", help="Train networks from scratch or from a checkpoint.", no_args_is_help=True)
     command(app, "generator")(generator)
+    command(app, "encoder")(encoder)
     command(app, "features")(features)
     return app
 
@@ -82,6 +86,7 @@ def generator(
     r2_gamma: choices.R2Gamma = None,
     pl_weight: choices.PlWeight = None,
     mixing_prob: choices.MixingProb = None,
+    growing_kimg: choices.GrowingKimg = None,
     noise_delay_kimg: choices.NoiseDelayKimg = 0,
     anchor_weight: choices.AnchorWeight = 0,
     mirror: choices.Mirror = False,
@@ -99,7 +104,7 @@ def generator(
     dry_run: options.DryRun = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a StyleGAN2. A run that was stopped goes on when the same command is started again.
+    """Train a StyleGAN2, a StyleGAN3, or a StyleGAN that grows. A run that was stopped goes on when the same command is started again.
 
     \b
     Examples:
@@ -107,6 +112,7 @@ def generator(
       invert train generator -o runs/cats --data cats.zip --preset auto --resolution 256 --mirror
       invert train generator -o runs/ink --data ink --transfer portraits64 --freeze-d 4 --augment bgc --kimg 60
       invert train generator -o runs/cars --data cars/ --resolution 384x512 --preset small --dry-run
+      invert train generator -o runs/sg1 --preset stylegan1-f --resolution 32 --cbase 4096 --kimg 300
     """
     from invert.cli import training
     from stylegan_core.data.images import parse_size
@@ -128,7 +134,7 @@ def generator(
                  checkpoint_activations=checkpoint_activations, loss=loss, d_steps=d_steps, lr=lr, r1_gamma=gamma, r2_gamma=r2_gamma,
                  pl_weight=pl_weight, mixing_prob=mixing_prob, noise_delay_kimg=noise_delay_kimg, anchor_weight=anchor_weight,
                  mirror=mirror, augment=augment, augment_p=augment_p, ada_target=target, ada_kimg=ada_kimg, freeze_d=freeze_d, seed=seed,
-                 generator_delay_kimg=WARM_START_DELAY_KIMG if warm_start_kimg > 0 else None)  # fmt: skip
+                 growing_kimg=growing_kimg, generator_delay_kimg=WARM_START_DELAY_KIMG if warm_start_kimg > 0 else None)  # fmt: skip
     config = training.configuration(preset, pictures, networks, processes=processes, channel_base=channel_base, channel_max=channel_max,
                                     given=given)  # fmt: skip
     if dry_run:
@@ -151,15 +157,16 @@ def run_training(
     from contextlib import closing, nullcontext
 
     from stylegan_core.training.distributed import rank
+    from stylegan_core.training.growing import nimg_at
     from stylegan_core.training.loop import train_generator
     from stylegan_core.training.tensorboard import TensorBoardLog
 
-    board = TensorBoardLog(output / "tensorboard", config.batch) if tensorboard and rank() == 0 else None
+    board = TensorBoardLog(output / "tensorboard", partial(nimg_at, config)) if tensorboard and rank() == 0 else None
     with stopper.listening(), terminal.progress("train", config.kimg) as bar, closing(board) if board else nullcontext():
 
         def callback(info: StepInfo) -> bool:
             losses = ", ".join(f"{name} {value.float().mean():.3f}" for name, value in list(info.parts.items())[:2])
-            seen = info.step * config.batch / 1000
+            seen = nimg_at(config, info.step) / 1000
             bar.update(seen, note=f"{seen:.1f} kimg, {losses}")
             if board is not None:
                 board(info)

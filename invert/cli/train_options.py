@@ -17,8 +17,8 @@ PresetName = Annotated[
     str,
     typer.Option(
         "--preset", "--cfg", metavar="NAME",
-        help="portraits64, small, auto, config-b … config-f, config-e-Gskip-Dresnet …, no-demodulation, stylegan2, paper256, paper512, "
-             "paper1024, cifar.",
+        help="portraits64, small, auto, config-a … config-f, config-e-Gskip-Dresnet …, no-demodulation, stylegan2, paper256, paper512, "
+             "paper1024, cifar, stylegan1-a … stylegan1-f, stylegan3-t, stylegan3-r.",
     ),
 ]  # fmt: skip
 Resolution = Annotated[
@@ -56,7 +56,9 @@ ChannelMax = Annotated[
 ]
 Loss = Annotated[
     str | None,
-    typer.Option("--loss", "--gan-loss", metavar="NAME", help="non-saturating, minimax, hinge (docs/training.md).", rich_help_panel=LOSS),
+    typer.Option(
+        "--loss", "--gan-loss", metavar="NAME", help="non-saturating, minimax, hinge, wgan-gp (docs/training.md).", rich_help_panel=LOSS
+    ),
 ]
 DSteps = Annotated[
     int | None, typer.Option("--d-steps", metavar="K", help="Steps of the discriminator per step of the generator.", rich_help_panel=LOSS)
@@ -69,6 +71,10 @@ PlWeight = Annotated[
 ]
 MixingProb = Annotated[
     float | None, typer.Option("--mixing-prob", metavar="P", help="Share of images that mix two latents.", rich_help_panel=LOSS)
+]
+GrowingKimg = Annotated[
+    float | None,
+    typer.Option("--growing-kimg", metavar="N", help="stylegan1: every size, and every fade, this long.", rich_help_panel=RUN),
 ]
 NoiseDelayKimg = Annotated[
     float, typer.Option("--noise-delay-kimg", metavar="N", help="No noise inputs for this long.", rich_help_panel=LOSS)

@@ -10,7 +10,7 @@ from typing import Any
 TRANSFER_ADA_KIMG = 100.0  # a discriminator that knows pictures already overfits sooner (SG2-ADA code)
 
 
-def open_data(data: str, *, size: Any, count: int, channels: int, cond: bool) -> Any:
+def open_data(data: str, *, size: Any, count: int, channels: int = 3, cond: bool = False) -> Any:
     """The pictures that --data names. size: a side, (H, W), or None = 64, and the pictures' own for a folder or a zip."""
     from stylegan_core.data import images
     from stylegan_core.errors import UsageError
@@ -45,6 +45,7 @@ def configuration(preset: str, pictures: Any, networks: Mapping[str, Any], *, pr
     """The TrainingConfig: the preset's, what was given, and the sizes of the networks to start from."""
     from stylegan_core.training.config import preset_config
     from stylegan_core.training.fitness import check_data
+    from stylegan_core.training.growing import grown
 
     options = {name: value for name, value in given.items() if value is not None}
     if networks:
@@ -52,9 +53,9 @@ def configuration(preset: str, pictures: Any, networks: Mapping[str, Any], *, pr
     config = preset_config(preset, resolution=pictures.shape, img_channels=pictures.channels, c_dim=pictures.c_dim,
                            num_processes=processes, channel_base=channel_base, channel_max=channel_max, **options)
     if "G" in networks:
-        config = replace(config, generator=networks["G"].config)
+        config = replace(config, generator=grown(networks["G"].config))
     if "D" in networks:
-        config = replace(config, discriminator=networks["D"].config)
+        config = replace(config, discriminator=grown(networks["D"].config))
     check_data(config, pictures)
     return config.validate()
 

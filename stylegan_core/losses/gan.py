@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stylegan_core.errors import UsageError
 from stylegan_core.losses.adversarial import logistic_discriminator, nonsaturating_generator
+from stylegan_core.losses.wasserstein import gradient_penalty, wasserstein_discriminator, wasserstein_generator
 
 Score = Callable[[Tensor, Tensor | None], Tensor]  # (images, labels) → logits
 
@@ -22,8 +23,8 @@ Score = Callable[[Tensor, Tensor | None], Tensor]  # (images, labels) → logits
 class GANLoss:
     """generator: logits of generated pictures → [N]. discriminator: logits of real ones, of generated ones → [N].
 
-    penalty: (score, real, fake, labels, shares [N] in [0, 1]) → [N], added to the discriminator's loss in every step and weighted
-    there; None = none. options: fields of TrainingConfig that go with this loss unless they are given.
+    penalty: (score, real, fake, labels, shares [N] in [0, 1]) → [N], weighted already, which the discriminator minimises too in every
+    step; None = none. options: fields of TrainingConfig that go with this loss unless they are given.
     """
 
     generator: Callable[[Tensor], Tensor]
@@ -38,19 +39,18 @@ def saturating_generator(fake_logits: Tensor) -> Tensor:
 
 
 def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """max(0, 1 - D(x)) + max(0, 1 + D(G(z))) of the logits themselves (Lim and Ye 2017; Miyato et al. 2018, Eq. 16)."""
+    """max(0, 1 - D(x)) + max(0, 1 + D(G(z))) of the logits themselves (Lim and Ye 2017; Miyato et al. 2018, Eq. 16 and 17).
+
+    The generator's side is that of the Wasserstein loss, -D(G(z)).
+    """
     return (F.relu(1 - real_logits) + F.relu(1 + fake_logits)).squeeze(1)
-
-
-def hinge_generator(fake_logits: Tensor) -> Tensor:
-    """-D(G(z)), which is the logit (Miyato et al. 2018, Eq. 17)."""
-    return -fake_logits.squeeze(1)
 
 
 GAN_LOSSES: Mapping[str, GANLoss] = {
     "non-saturating": GANLoss(nonsaturating_generator, logistic_discriminator),
     "minimax": GANLoss(saturating_generator, logistic_discriminator),
-    "hinge": GANLoss(hinge_generator, hinge_discriminator),
+    "hinge": GANLoss(wasserstein_generator, hinge_discriminator),
+    "wgan-gp": GANLoss(wasserstein_generator, wasserstein_discriminator, gradient_penalty, {"r1_gamma": 0.0}),
 }
 
 

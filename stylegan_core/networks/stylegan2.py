@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stylegan_core.errors import LatentError
+from stylegan_core.generator import RNG
 from stylegan_core.networks.configs import StyleGAN2Config
 from stylegan_core.networks.layers import (
     Conv2dLayer,
@@ -24,14 +25,13 @@ from stylegan_core.networks.layers import (
     run_layer,
 )
 from stylegan_core.networks.mapping import MappingNetwork
+from stylegan_core.networks.noise_inputs import noise_maps
 from stylegan_core.ops.bias_act import ACTIVATIONS, bias_act
 from stylegan_core.ops.frozen_conv import FrozenConv
 from stylegan_core.ops.modulated_layer import Shape, is_known, mix_channels, modulated_layer, plain_layer
 from stylegan_core.ops.upfirdn2d import setup_filter, upsample2d, upsampling_matrices
 
 LARGEST_MATRIX = 128  # pictures up to this size are upsampled by matrix products
-NOISE_MODES = ("const", "random", "none")
-RNG = torch.Generator | Sequence[torch.Generator] | None
 
 
 class SynthesisLayer(nn.Module):
@@ -235,26 +235,7 @@ class SynthesisNetwork(nn.Module):
     def noise_maps(self, styles: Tensor, noise_mode: str = "const", noise: Mapping[str, Tensor] | None = None,
                    rng: RNG = None) -> dict[str, Tensor]:
         """Buffer name → [N or 1, 1, H, W], as `render` uses them, with the dtype and device of styles [N, …]; none: {}."""
-        if noise_mode not in NOISE_MODES:
-            raise LatentError(f"noise_mode {noise_mode!r}: one of {', '.join(NOISE_MODES)} is allowed")
-        maps = {}
-        for name, size in self.noise_shapes.items() if noise_mode != "none" else ():
-            if noise is not None and name in noise:
-                maps[name] = noise[name].to(styles)
-            elif noise_mode == "const":
-                maps[name] = self.get_buffer(name).to(styles.dtype)[None, None]
-            else:
-                maps[name] = random_normal((styles.shape[0], 1, *size), rng).to(styles)
-        return maps
-
-
-def random_normal(shape: Sequence[int], rng: RNG) -> Tensor:
-    """Standard normal numbers; one generator per image makes image i the same in a batch of any size."""
-    if rng is None or isinstance(rng, torch.Generator):
-        return torch.randn(*shape, generator=rng, device=None if rng is None else rng.device)
-    if len(rng) != shape[0]:
-        raise LatentError(f"{len(rng)} random generators for a batch of {shape[0]}; give one, or one per image")
-    return torch.stack([torch.randn(*shape[1:], generator=generator, device=generator.device) for generator in rng])
+        return noise_maps(styles, self.noise_shapes, self.get_buffer, noise_mode=noise_mode, noise=noise, rng=rng)
 
 
 class StyleGAN2Generator(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor
 from stylegan_core.losses.gan import Score
 from stylegan_core.training.augment import build_augmenter, next_p
 from stylegan_core.training.config import TrainingConfig
-from stylegan_core.training.distributed import average
+from stylegan_core.training.distributed import average, num_processes
 from stylegan_core.training.draws import Draws, RandomDraws
 from stylegan_core.training.samples import Streams
 
@@ -56,7 +56,7 @@ class Adaptation:
         self.signs += torch.stack([real_logits.sign().double().sum(), torch.tensor(float(len(real_logits)))]).cpu()
         if (step + 1) % config.ada_every == 0:
             average([self.signs])
-            sign, num_images = float(self.signs[0] / self.signs[1]), config.batch * config.ada_every
+            sign, num_images = float(self.signs[0] / self.signs[1]), round(float(self.signs[1]) * num_processes())
             self.p.fill_(next_p(float(self.p), sign, target=config.ada_target, num_images=num_images, kimg=config.ada_kimg))
             self.signs.zero_()
         return {"augment_p": self.p[None].clone()}

@@ -17,7 +17,7 @@ from torch import Tensor
 from stylegan_core.data.images import Indices
 from stylegan_core.features import Features
 from stylegan_core.generator import RNG
-from stylegan_core.networks.stylegan2 import random_normal
+from stylegan_core.networks.noise_inputs import random_normal
 
 LEVELS = 4  # pictures are compared at R, R/2, R/4, R/8
 FEATURES_WEIGHT = 2.0  # of their distance beside the pyramid's

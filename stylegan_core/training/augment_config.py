@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class Augmentation:
     cutout_size: float = 0.5      # of the picture's size
 
 
-BLIT = {"xflip": 1.0, "rotate90": 1.0, "xint": 1.0}
-GEOM = {"scale": 1.0, "rotate": 1.0, "aniso": 1.0, "xfrac": 1.0}
-COLOR = {"brightness": 1.0, "contrast": 1.0, "lumaflip": 1.0, "hue": 1.0, "saturation": 1.0}
-FILTER, NOISE, CUTOUT = {"imgfilter": 1.0}, {"noise": 1.0}, {"cutout": 1.0}
+BLIT: Mapping[str, Any] = {"xflip": 1.0, "rotate90": 1.0, "xint": 1.0}
+GEOM: Mapping[str, Any] = {"scale": 1.0, "rotate": 1.0, "aniso": 1.0, "xfrac": 1.0}
+COLOR: Mapping[str, Any] = {"brightness": 1.0, "contrast": 1.0, "lumaflip": 1.0, "hue": 1.0, "saturation": 1.0}
+FILTER: Mapping[str, Any] = {"imgfilter": 1.0}
+NOISE: Mapping[str, Any] = {"noise": 1.0}
+CUTOUT: Mapping[str, Any] = {"cutout": 1.0}
 
 AUGMENTATIONS: Mapping[str, Augmentation] = {
     "blit": Augmentation(**BLIT),

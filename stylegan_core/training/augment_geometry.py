@@ -115,8 +115,8 @@ def up_matrix(size: int, before: int, after: int) -> Tensor:
 def down_matrix(size: int, pad: int) -> Tensor:
     """[size / 2 - 2·pad, size]: the adjoint's filter, along one axis."""
     eye = torch.eye(size)[None, None]
-    taps, edges = symlet(SYMLET_MOMENTS)[None], [-2 * pad, -2 * pad, 0, 0]
-    return downsample2d(eye, taps, down=[2, 1], padding=edges, flip_filter=True)[0, 0].t().contiguous()
+    crop = [-2 * pad, -2 * pad, 0, 0]
+    return downsample2d(eye, symlet(SYMLET_MOMENTS)[None], down=[2, 1], padding=crop, flip_filter=True)[0, 0].t().contiguous()
 
 
 def _margins(inverse: Tensor, height: int, width: int, pad: int) -> tuple[int, int, int, int]:

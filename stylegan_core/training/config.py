@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from stylegan_core.errors import UsageError
 from stylegan_core.losses.gan import gan_loss
-from stylegan_core.networks.configs import MAX_CONST, StyleGAN2Config, StyleGAN2DiscriminatorConfig, config_to_dict
+from stylegan_core.networks.configs import (
+    MAX_CONST,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    StyleGAN2Config,
+    StyleGAN2DiscriminatorConfig,
+    StyleGAN3Config,
+    config_to_dict,
+)
+from stylegan_core.training import stylegan1_presets
 from stylegan_core.training.augment import build_augmenter
+from stylegan_core.training.growing import Growing, check_growing
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A run of the StyleGAN2 trainer (SG2 Sec. 3; SG2-ADA App. B for the rates)."""
+    """A run of the trainer (SG2 Sec. 3; SG2-ADA App. B for the rates; SG App. C with `growing`)."""
 
-    generator: StyleGAN2Config
-    discriminator: StyleGAN2DiscriminatorConfig
+    generator: GeneratorConfig
+    discriminator: DiscriminatorConfig
     kimg: float = 1000.0                   # length in thousands of real images shown
     batch: int = 32
     micro_batch: int | None = None      # images per pass, gradients are summed up to the batch; None = the batch
@@ -25,10 +35,12 @@ class TrainingConfig:
     loss: str = "non-saturating"           # of losses.gan.GAN_LOSSES
     d_steps: int = 1                       # steps of the discriminator for one of the generator, each on other pictures
     lr: float = 0.0025                     # both networks
+    d_lr: float | None = None           # of the discriminator; None = lr
     beta2: float = 0.99                    # Adam; beta1 is 0
+    growing: Growing | None = None      # pictures grow while it trains; None = they are of full size throughout
     r1_gamma: float = 0.05
     r2_gamma: float = 0.0                  # the same penalty at generated pictures
-    r1_every: int = 16                     # steps, also of R2; 0 = never, 1 = within every step (SG2 configurations A and B)
+    r1_every: int = 16                     # steps, also of R2; 1 = in the same step as the loss (SG2 configurations A and B), 0 = never
     pl_weight: float = 2.0                 # 0 = no path-length regularisation
     pl_every: int = 4
     pl_batch_shrink: int = 2
@@ -38,6 +50,8 @@ class TrainingConfig:
     ema_rampup: float | None = 0.05     # None = constant half-life
     generator_delay_kimg: float = 0.0      # the discriminator trains alone for this long, after a warm start of the generator
     noise_delay_kimg: float = 0.0          # no noise inputs for this long, so that detail is first drawn from w; then from strength 0
+    blur_sigma: float = 0.0                # pixels, of what the discriminator sees at first (SG3 Sec. 3.2); 0 = never
+    blur_fade_kimg: float = 0.0            # until it has fallen to 0
     anchor_weight: float = 0.0             # of the distance from G(z_i) to picture i, for data drawn from known z; 0 = none
     mirror: bool = False                   # show every picture mirrored half of the time
     augment: str = "none"                  # of what the discriminator sees: a name of augment_config, diff, diff-color,…
@@ -61,6 +75,7 @@ class TrainingConfig:
             raise UsageError(f"--micro-batch {micro} is not a multiple of the minibatch statistic's group of {group}")
         if self.precision not in ("fp32", "bf16"):
             raise UsageError(f"--precision {self.precision!r}: fp32 or bf16 is allowed")
+        check_growing(self)
         for name in ("img_shape", "img_channels", "c_dim"):
             if getattr(self.generator, name) != getattr(self.discriminator, name):
                 raise UsageError(f"generator and discriminator differ in {name}")
@@ -108,6 +123,7 @@ class Preset:
     options: Mapping[str, Any]
     generator: Mapping[str, Any] = field(default_factory=dict)
     discriminator: Mapping[str, Any] = field(default_factory=dict)
+    family: str = "stylegan2"
 
 
 def _config_e(g: str, d: str) -> Preset:
@@ -119,6 +135,7 @@ def _config_e(g: str, d: str) -> Preset:
 ORIG: Mapping[str, Any] = {"architecture": "orig"}
 SG2: Mapping[str, Any] = {"batch": 32, "lr": 0.002, "r1_gamma": 10.0, "ema_rampup": None}  # SG2 App. B
 ADA: Mapping[str, Any] = {"kimg": 25000.0, "ema_rampup": None, "augment": "bgc"}
+SG3: Mapping[str, Any] = {"batch": 32, "lr": 0.0025, "d_lr": 0.002, "pl_weight": 0.0, "mixing_prob": 0.0}
 PRESETS: Mapping[str, Preset] = {
     # the bundled model's, for two CPU cores
     "portraits64": Preset(2048, 192, 1024, 128, 4, {"batch": 16, "lr": 0.002, "r1_gamma": 0.1, "pl_every": 8, "mixing_prob": 0.5}),
@@ -143,8 +160,12 @@ PRESETS: Mapping[str, Preset] = {
     "cifar": Preset(32768, 512, 32768, 512, 2,
                     {**ADA, "kimg": 100_000.0, "batch": 64, "lr": 0.0025, "r1_gamma": 0.01, "ema_kimg": 500.0, "ema_rampup": 0.05,
                      "pl_weight": 0.0, "mixing_prob": 0.0}, {}, {**ORIG, "mbstd_group_size": 32}),
+    # SG3 Sec. 3: translation (T), and rotation too (R: 1×1 kernels, twice the channels, radial filters, blur at the start)
+    "stylegan3-t": Preset(32768, 512, 32768, 512, 2, SG3, family="stylegan3"),
+    "stylegan3-r": Preset(65536, 1024, 32768, 512, 2, {**SG3, "blur_sigma": 10.0, "blur_fade_kimg": 200.0},
+                          {"conv_kernel": 1, "use_radial_filters": True}, family="stylegan3"),
 }
-PRESET_NAMES = (*PRESETS, "auto")
+PRESET_NAMES = (*PRESETS, "auto", *stylegan1_presets.PRESETS)
 
 
 def auto_preset(resolution: int, num_processes: int = 1) -> Preset:
@@ -165,15 +186,38 @@ def preset_config(name: str, *, resolution: int | tuple[int, int], img_channels:
     if name not in PRESET_NAMES:
         raise UsageError(f"preset {name!r}: one of {', '.join(PRESET_NAMES)} is allowed")
     shape = (resolution, resolution) if isinstance(resolution, int) else resolution
-    preset = auto_preset(max(shape), num_processes) if name == "auto" else PRESETS[name]
     nominal, const_shape = blocks_for(shape)
-    shared: dict[str, Any] = dict(c_dim=c_dim, img_resolution=nominal, img_channels=img_channels, const_shape=const_shape,
+    preset = PRESETS.get(name, auto_preset(max(shape), num_processes) if name == "auto" else None)
+    if (preset is None or preset.family != "stylegan2") and const_shape != (4, 4):
+        raise UsageError(f"--resolution {shape[0]}x{shape[1]}: preset {name} makes squares of 4, 8, 16, … px; choose one of these, or a "
+                         "preset of StyleGAN2")
+    options = {**gan_loss(options["loss"]).options, **options} if "loss" in options else options
+    if preset is None:
+        sizes = {"channel_base": channel_base, "channel_max": channel_max}
+        options.update({size: value for size, value in sizes.items() if value is not None})
+        parts = stylegan1_presets.stylegan1_parts(name, resolution=nominal, img_channels=img_channels, c_dim=c_dim, **options)
+        return TrainingConfig(parts[0], parts[1], **parts[2]).validate()
+    if options.pop("growing_kimg", None) is not None:
+        raise UsageError(f"--growing-kimg: the preset {name} does not grow; use one of {', '.join(stylegan1_presets.PRESETS)}")
+    shared: dict[str, Any] = dict(c_dim=c_dim, img_resolution=nominal, img_channels=img_channels,
                                   channel_max=channel_max or preset.channel_max)
-    generator = StyleGAN2Config(z_dim=preset.w_dim, w_dim=preset.w_dim, mapping_layers=preset.mapping_layers, w_avg_beta=0.998,
-                                channel_base=channel_base or preset.channel_base, **shared, **preset.generator)
-    discriminator = StyleGAN2DiscriminatorConfig(channel_base=channel_base or preset.d_channel_base, **shared, **preset.discriminator)
-    pinned = {**preset.options, **gan_loss(options.get("loss", "non-saturating")).options, **options}
-    return TrainingConfig(generator, discriminator, **pinned).validate()
+    discriminator = StyleGAN2DiscriminatorConfig(channel_base=channel_base or preset.d_channel_base, const_shape=const_shape, **shared,
+                                                 **preset.discriminator)
+    generator: dict[str, Any] = dict(z_dim=preset.w_dim, w_dim=preset.w_dim, mapping_layers=preset.mapping_layers,
+                                     channel_base=channel_base or preset.channel_base, **shared, **preset.generator)
+    if preset.family == "stylegan3":
+        return stylegan3_config(generator, discriminator, {**preset.options, **options})
+    networks = StyleGAN2Config(w_avg_beta=0.998, const_shape=const_shape, **generator), discriminator
+    return TrainingConfig(*networks, **{**preset.options, **options}).validate()
+
+
+def stylegan3_config(generator: Mapping[str, Any], discriminator: StyleGAN2DiscriminatorConfig,
+                     options: Mapping[str, Any]) -> TrainingConfig:
+    """R1 in proportion to the pixels, from 32.8 at 1024 px as officially; magnitudes with a half-life of 20 000 images."""
+    chosen = {"r1_gamma": 32.8 * (generator["img_resolution"] / 1024) ** 2, **options}
+    config = StyleGAN3Config(magnitude_ema_beta=0.5 ** (chosen["batch"] / 20e3), **generator)
+    discriminator = replace(discriminator, channel_max=min(discriminator.channel_max, 512))
+    return TrainingConfig(config, discriminator, **chosen).validate()
 
 
 def blocks_for(shape: tuple[int, int]) -> tuple[int, tuple[int, int]]:

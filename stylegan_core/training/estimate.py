@@ -6,8 +6,9 @@ The time of one product is measured on the device by the discriminator's own lay
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,8 +21,12 @@ from torch.utils.flop_counter import flop_registry
 
 from stylegan_core.errors import UsageError
 from stylegan_core.losses.adversarial import path_lengths, r1_penalty
+from stylegan_core.losses.gan import gan_loss
 from stylegan_core.networks.build import build
+from stylegan_core.networks.configs import GeneratorConfig, StyleGAN2Config, StyleGAN3Config
+from stylegan_core.networks.layer_schedule import layer_plans
 from stylegan_core.training.config import TrainingConfig
+from stylegan_core.training.growing import Stage, num_steps, stage_at, stretches
 
 COPIES = {"G": 5, "D": 4}  # weights, gradients, two moments of Adam, and the average of the generator
 WORKSPACE = 1.25  # what passes need beyond the tensors that they keep
@@ -70,49 +75,62 @@ class Estimate:
 
 
 def estimate(config: TrainingConfig, *, processes: int = 1, device: torch.device | None = None) -> Estimate:
-    """device: where to time a few layers; None = not."""
-    share = config.batch // processes
-    micro = min(config.micro_batch or share, share)
-    smallest = min(config.discriminator.mbstd_group_size or micro, micro)
+    """device: where to time a few layers; None = not. A run whose pictures grow is judged by the size that needs the most memory."""
     with torch.device("meta"):
         generator: Any = build(config.generator).train()
         discriminator: Any = build(config.discriminator).train()
-    passes = {name: _measure(run) for name, run in _passes(config, generator, discriminator, smallest).items()}
+    counts = {name: sum(p.numel() for p in network.parameters()) for name, network in (("G", generator), ("D", discriminator))}
+    state, last = sum(4 * COPIES[name] * count for name, count in counts.items()), num_steps(config)
+    sizes, products = [], 0.0
+    for stretch in stretches(config):
+        count = last - stretch.first_step if stretch.num_steps is None else min(stretch.num_steps, last - stretch.first_step)
+        if count > 0:
+            found, of_step = _size(config, stage_at(config, stretch.first_step), generator, discriminator, processes)
+            sizes.append(found)
+            products += of_step * count / last
+    image_bytes, micro, smallest = max(sizes, key=lambda size: size[0] * size[1])
+    found_in_all = Estimate(counts, products, state, image_bytes, micro, smallest, None, last)
+    return found_in_all if device is None else replace(found_in_all, seconds_per_step=products * seconds_per_product(config, device))
+
+
+def _size(config: TrainingConfig, stage: Stage, generator: Any, discriminator: Any, processes: int) -> tuple[tuple[int, int, int], float]:
+    """((bytes of an image, images per pass, the fewest of them), products of a step) at one size of pictures."""
+    share = stage.batch // processes
+    micro = min(config.micro_batch or share, share)
+    smallest = min(config.discriminator.mbstd_group_size or micro, micro)
+    passes = {name: _measure(run) for name, run in _passes(config, generator, discriminator, smallest, stage.options).items()}
     paths_share = min(1.0, share // config.pl_batch_shrink / micro)  # the pass of path length takes fewer images
     kept = max(size * (paths_share if name == "path length" else 1.0) for name, (size, _) in passes.items())
-    per_image = {name: products / smallest for name, (_, products) in passes.items()}
-    paths, r1 = (config.pl_every * config.pl_batch_shrink, config.r1_every)
-    products = share * (per_image["generator"] / config.d_steps + per_image["discriminator"]
-                        + (per_image["path length"] / paths / config.d_steps if config.pl_weight > 0 else 0)
-                        + (per_image["r1"] / r1 if r1 > 0 else 0))
-    counts = {name: sum(p.numel() for p in network.parameters()) for name, network in (("G", generator), ("D", discriminator))}
-    state = sum(4 * COPIES[name] * count for name, count in counts.items())
-    steps = -(-int(config.kimg * 1000) // config.batch)
-    found = Estimate(counts, products, state, int(WORKSPACE * kept / smallest), micro, smallest, None, steps)
-    return found if device is None else replace(found, seconds_per_step=products * seconds_per_product(config, device))
+    often = {"generator": 1 / config.d_steps, "path length": 1 / (config.pl_every * config.pl_batch_shrink * config.d_steps),
+             "r1": 1 / max(config.r1_every, 1)}
+    products = share * sum(count / smallest * often.get(name, 1.0) for name, (_, count) in passes.items())
+    return (int(WORKSPACE * kept / smallest), micro, smallest), products
 
 
-def _passes(config: TrainingConfig, generator: Any, discriminator: Any, count: int) -> dict[str, Callable[[], Tensor]]:
-    """The passes of a step for `count` images: each builds what is then differentiated."""
+def _passes(config: TrainingConfig, generator: Any, discriminator: Any, count: int,
+            options: Mapping[str, Any]) -> dict[str, Callable[[], Tensor]]:
+    """The passes of a step for `count` images: each builds what is then differentiated. options: of calls of the networks."""
+    shape = [side >> int(options.get("lod", 0)) for side in config.generator.img_shape]
+
     def drawn() -> tuple[Tensor, Tensor, Tensor]:
         c = torch.zeros(count, config.generator.c_dim, device="meta")
         ws = generator.mapping(torch.zeros(count, generator.z_dim, device="meta"), c)
-        return generator.synthesis(ws), ws, c
+        return generator.synthesis(ws, **options), ws, c
 
     def real() -> Tensor:
-        return torch.zeros(count, config.generator.img_channels, *config.generator.img_shape, device="meta")
+        return torch.zeros(count, config.generator.img_channels, *shape, device="meta")
 
     def generate() -> Tensor:
         images, _, c = drawn()
-        return discriminator(images, c).sum()
+        return discriminator(images, c, **options).sum()
 
     def judge() -> Tensor:
         c = torch.zeros(count, config.generator.c_dim, device="meta")
-        return discriminator(real(), c).sum() + discriminator(real(), c).sum()
+        return discriminator(real(), c, **options).sum() + discriminator(real(), c, **options).sum()
 
     def regularise() -> Tensor:
         images = real().requires_grad_()
-        return r1_penalty(images, discriminator(images, torch.zeros(count, config.generator.c_dim, device="meta"))).sum()
+        return r1_penalty(images, discriminator(images, torch.zeros(count, config.generator.c_dim, device="meta"), **options)).sum()
 
     def paths() -> Tensor:
         images, ws, _ = drawn()
@@ -121,8 +139,10 @@ def _passes(config: TrainingConfig, generator: Any, discriminator: Any, count: i
     chosen: dict[str, Callable[[], Tensor]] = {"generator": generate, "discriminator": judge}
     if config.pl_weight > 0:
         chosen["path length"] = paths
-    if config.r1_every > 0:
+    if config.r1_every > 0 and config.r1_gamma + config.r2_gamma > 0:
         chosen["r1"] = regularise
+    if gan_loss(config.loss).penalty is not None:
+        chosen["gradient penalty"] = regularise
     return chosen
 
 
@@ -171,7 +191,7 @@ def seconds_per_product(config: TrainingConfig, device: torch.device) -> float:
     """From the discriminator's forward and backward passes on a few images."""
     discriminator: Any = build(config.discriminator).to(device).train()
     with torch.device("meta"):
-        image_products = _measure(_passes(config, None, build(config.discriminator), 1)["discriminator"])[1] / 2
+        image_products = _measure(_passes(config, None, build(config.discriminator), 1, {})["discriminator"])[1] / 2
     count = max(1, min(config.batch, int(MEASURED_PRODUCTS / image_products)))
     group = config.discriminator.mbstd_group_size
     count = count if group is None or count < group else count - count % group
@@ -205,9 +225,16 @@ def check_fits(found: Estimate, available: int | None, name: str) -> None:
 
 def may_be_large(config: TrainingConfig, processes: int, available: int) -> bool:
     """Whether the run could need more than half of the memory, by a rule of thumb; if so, `estimate` is worth its seconds."""
-    generator = config.generator
-    if not hasattr(generator, "shape_at"):
-        return True
-    activations = sum(generator.width(r) * generator.shape_at(r)[0] * generator.shape_at(r)[1] for r in generator.resolutions)
-    share = config.batch // processes
-    return 30 * 4 * activations * min(config.micro_batch or share, share) > available / 2
+    for stretch in stretches(config):
+        share = stretch.batch // processes
+        if _rough_bytes(config.generator, stretch.resolution) * min(config.micro_batch or share, share) > available / 2:
+            return True
+    return False
+
+
+def _rough_bytes(generator: GeneratorConfig, resolution: int) -> int:
+    """What an image of this size adds to a pass: 30 tensors of every block's, 7 of every nonlinearity of a StyleGAN3."""
+    if isinstance(generator, StyleGAN3Config):
+        return 7 * 4 * sum(plan.out_channels * (plan.in_size * plan.up) ** 2 for plan in layer_plans(generator))
+    shape = generator.shape_at if isinstance(generator, StyleGAN2Config) else lambda side: (side, side)
+    return 30 * 4 * sum(generator.width(side) * math.prod(shape(side)) for side in generator.resolutions if side <= resolution)

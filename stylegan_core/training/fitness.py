@@ -11,6 +11,7 @@ from stylegan_core.data.images import ImageData, size_text
 from stylegan_core.errors import TrainingError, UsageError
 from stylegan_core.training.config import TrainingConfig
 from stylegan_core.training.distributed import num_processes
+from stylegan_core.training.growing import stretches
 
 CHANGEABLE = ("kimg", "snapshot_kimg", "micro_batch", "checkpoint_activations")  # options that change no result, or only its end
 
@@ -36,14 +37,15 @@ def check_data(config: TrainingConfig, data: ImageData) -> None:
 
 def check_shares(config: TrainingConfig, processes: int) -> None:
     """Raises UsageError when the batch does not divide over the processes, their passes and the groups of the minibatch statistic."""
-    if config.batch % processes:
-        raise UsageError(f"--batch {config.batch} does not divide over {processes} processes")
-    share = config.batch // processes
-    micro = min(config.micro_batch or share, share)
-    group = min(config.discriminator.mbstd_group_size or micro, micro)
-    if share % micro or micro % group:
-        raise UsageError(f"--batch {config.batch} over {processes} processes is {share} images each, which does not divide into passes of "
-                         f"{micro} and groups of {group} (minibatch statistic)")
+    for batch in sorted({stretch.batch for stretch in stretches(config)}):
+        if batch % processes:
+            raise UsageError(f"--batch {batch} does not divide over {processes} processes")
+        share = batch // processes
+        micro = min(config.micro_batch or share, share)
+        group = min(config.discriminator.mbstd_group_size or micro, micro)
+        if share % micro or micro % group:
+            raise UsageError(f"--batch {batch} over {processes} processes is {share} images each, which does not divide into passes of "
+                             f"{micro} and groups of {group} (minibatch statistic)")
 
 
 def check_resumable(facts: Mapping[str, Any], config: TrainingConfig, data: ImageData, output: Path) -> None:

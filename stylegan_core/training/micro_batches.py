@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stylegan_core.errors import TrainingError
+from stylegan_core.training.ema import running_means
 
 Work = Callable[[slice], dict[str, Tensor]]
 
@@ -27,8 +28,10 @@ class MicroBatches:
     def run(self, network: nn.Module, count: int, work: Work) -> dict[str, Tensor]:
         """work(part) for every part of `count` images; what it returns, joined. Gradients of the network start from nothing.
 
-        Where memory runs out the parts are halved and all of them are done again. Raises TrainingError when they cannot be halved.
+        Where memory runs out the parts are halved and all of them are done again, from the running means that there were. Raises
+        TrainingError when they cannot be halved.
         """
+        means = [(mean, mean.clone()) for mean in running_means(network)]
         while True:
             network.zero_grad(set_to_none=True)
             try:
@@ -37,6 +40,8 @@ class MicroBatches:
                 if not is_out_of_memory(error):
                     raise
                 reason = str(error).splitlines()[0]
+            for mean, before in means:
+                mean.copy_(before)
             self._halve(count, reason)
 
     def parts(self, count: int) -> list[slice]:

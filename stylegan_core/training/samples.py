@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegan_core.data.images import batch_indices
+from stylegan_core.data.images import stream_indices
+from stylegan_core.training.growing import Stage, at_level, stage_at
 
 PHASES = ("data", "generator", "path-length", "discriminator", "regulariser", "noise")
 Streams = list[torch.Generator]
@@ -49,13 +50,19 @@ def draw_labels(data: Any, streams: Streams, device: torch.device) -> Tensor:
     return torch.from_numpy(data.labels(chosen)).to(device)
 
 
-def real_batch(config: Any, data: Any, samples: Samples, batch: int) -> tuple[Tensor, Tensor, np.ndarray]:
+def real_batch(config: Any, stage: Stage, data: Any, samples: Samples, batch: int) -> tuple[Tensor, Tensor, np.ndarray]:
     """(pictures [N, C, H, W] in [-1, 1], their labels [N, c_dim], their indices) of this process's share of a step."""
-    indices, following = (batch_indices(len(data), config.batch, step, config.seed)[samples.first : samples.first + batch]
-                          for step in (samples.step, samples.step + 1))
+    indices = shown(config, stage, data, samples.first, batch)
     real = torch.from_numpy(data.images_u8(indices)).to(samples.device).float() / 127.5 - 1
-    data.expect(following)
+    following = stage_at(config, samples.step + 1)
+    data.expect(shown(config, following, data, samples.first * following.batch // stage.batch, batch * following.batch // stage.batch))
+    real = at_level(real, stage.lod)
     if config.mirror:
         flips = uniform(samples.streams("data", slice(0, batch))) < 0.5
         real = torch.where(flips.to(samples.device)[:, None, None, None], real.flip(3), real)
     return real, torch.from_numpy(data.labels(indices)).to(samples.device), indices
+
+
+def shown(config: Any, stage: Stage, data: Any, first: int, count: int) -> np.ndarray:
+    """The indices of `count` pictures of a step, from the sample number `first` of its batch on."""
+    return stream_indices(len(data), stage.batch, stage.nimg, config.seed)[first : first + count]

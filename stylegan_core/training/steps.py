@@ -1,4 +1,4 @@
-"""The gradient steps of StyleGAN2 training: main and lazy-regularisation losses of generator and discriminator.
+"""The gradient steps of StyleGAN training: main and lazy-regularisation losses of generator and discriminator.
 
 Each function adds gradients of the batch mean to the parameters and returns what it measured; the loop owns the optimisers.
 """
@@ -14,20 +14,24 @@ from torch import Tensor
 from stylegan_core.generator import RNG
 from stylegan_core.losses.adversarial import path_lengths, r1_penalty
 from stylegan_core.losses.gan import GAN_LOSSES, GANLoss, Score
-from stylegan_core.networks.stylegan2 import random_normal
+from stylegan_core.networks.noise_inputs import random_normal
 
 NON_SATURATING = GAN_LOSSES["non-saturating"]
 
 
-def mixed_ws(generator: Any, z: Tensor, c: Tensor | None, rng: RNG, mixing_prob: float) -> Tensor:
-    """ws: [N, num_ws, w_dim] of which a share switches to another z at a random row (SG Sec. 3.1). rng: one stream, or one per image."""
+def mixed_ws(generator: Any, z: Tensor, c: Tensor | None, rng: RNG, mixing_prob: float, num_rows: int | None = None) -> Tensor:
+    """ws: [N, num_ws, w_dim] of which a share switches to another z at a random row (SG Sec. 3.1), of the first num_rows; None = all.
+
+    rng: one stream, or one per image.
+    """
     ws = generator.mapping(z, c)
-    if mixing_prob == 0:
-        return ws
     batch, num_ws = ws.shape[:2]
+    rows = num_ws if num_rows is None else min(num_ws, num_rows)
+    if mixing_prob == 0 or rows < 2:
+        return ws
     other = generator.mapping(random_normal(z.shape, rng).to(z), c)
     place, chance = (random_uniform(batch, rng) for _ in range(2))
-    switch = (1 + place * (num_ws - 1)).long().clamp(max=num_ws - 1)
+    switch = (1 + place * (rows - 1)).long().clamp(max=rows - 1)
     switch = torch.where(chance < mixing_prob, switch, torch.full_like(switch, num_ws)).to(z.device)
     keep = torch.arange(num_ws, device=z.device)[None] < switch[:, None]
     return torch.where(keep[:, :, None], ws, other)
@@ -73,20 +77,15 @@ def path_length_step(images: Tensor, ws: Tensor, noise: Tensor, pl_mean: Tensor,
 
 
 def discriminator_step(score: Score, real: Tensor, fake: Tensor, c: Tensor | None, *, loss: GANLoss = NON_SATURATING,
-                       fake_c: Tensor | None = None, critic: Score | None = None, shares: Callable[[], Tensor] | None = None,
-                       scale: float = 1.0, autocast: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+                       fake_c: Tensor | None = None, scale: float = 1.0, autocast: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     """(loss, real logits, fake logits), each [N]; fake images are detached. Two passes, so that no group mixes real and fake.
 
-    fake_c: labels of the fake images; None = those of the real ones. For a loss with a penalty, critic: scores what is differentiated
-    twice, None = score; shares: draws [N] in [0, 1].
+    fake_c: labels of the fake images; None = those of the real ones.
     """
-    fake_c = c if fake_c is None else fake_c
     with torch.autocast(real.device.type, torch.bfloat16, enabled=autocast):
-        fake_logits = score(fake.detach(), fake_c).float()
+        fake_logits = score(fake.detach(), c if fake_c is None else fake_c).float()
         real_logits = score(real, c).float()
     value = loss.discriminator(real_logits, fake_logits)
-    if loss.penalty is not None and shares is not None:
-        value = value + loss.penalty(critic or score, real, fake.detach(), c, shares().to(real))
     (value.mean() * scale).backward()
     return value.detach(), real_logits.detach().squeeze(1), fake_logits.detach().squeeze(1)
 
@@ -97,3 +96,11 @@ def r1_step(score: Score, images: Tensor, c: Tensor | None, *, gamma: float, sca
     penalty = r1_penalty(images, score(images, c))
     (penalty.mean() * (gamma / 2) * scale).backward()
     return penalty.detach()
+
+
+def gradient_penalty_step(penalty: Callable[..., Tensor], score: Score, real: Tensor, fake: Tensor, c: Tensor | None, shares: Tensor, *,
+                          scale: float = 1.0) -> Tensor:
+    """The penalty [N] that a loss puts on the gradient between real and fake images (WGAN-GP), by shares [N] in [0, 1]."""
+    value = penalty(score, real, fake.detach(), c, shares.to(real))
+    (value.mean() * scale).backward()
+    return value.detach()

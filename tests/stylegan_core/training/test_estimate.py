@@ -66,9 +66,9 @@ def test_tensorboard_writes_or_says_what_is_missing(tmp_path) -> None:
         import tensorboard  # noqa: F401
     except ImportError:
         with pytest.raises(MissingExtraError, match="train"):
-            TensorBoardLog(tmp_path, 8)
+            TensorBoardLog(tmp_path, lambda step: step * 8)
         return
-    log = TensorBoardLog(tmp_path, 8)
+    log = TensorBoardLog(tmp_path, lambda step: step * 8)
     log(info)
     log.close()
     assert any(file.stat().st_size > 50 for file in tmp_path.iterdir())

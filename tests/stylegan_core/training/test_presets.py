@@ -1,4 +1,4 @@
-"""Presets as data, and every kind of StyleGAN2 run in small: a loss that moves, a snapshot that loads, a resume that equals the run."""
+"""Presets as data, and every preset in small: a loss that moves, a snapshot that loads, a resume that equals the straight run."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from stylegan_core.training.config import PRESET_NAMES, PRESETS, auto_preset, bl
 from stylegan_core.training.fitness import check_data
 from stylegan_core.training.freeze import layers_of
 from stylegan_core.training.loop import start_run, train_generator, train_step
+from stylegan_core.training.stylegan1_presets import PRESETS as STYLEGAN1
 
 NARROW: dict[str, Any] = dict(channel_base=64, channel_max=8, batch=4, kimg=0.016, snapshot_kimg=0.008, r1_every=2, pl_every=2)
 CKPT = Path(__file__).parents[2] / "golden" / "ckpt"
@@ -36,22 +37,33 @@ def discs(shape: tuple[int, int] = (16, 16), channels: int = 3, classes: int = 0
 
 
 def narrow(preset: str, shape: tuple[int, int] = (16, 16), **options: Any) -> Any:
-    config = preset_config(preset, resolution=shape, **{**NARROW, **options})
-    small = dict(z_dim=8, w_dim=8, mapping_layers=2)
-    group = min(config.discriminator.mbstd_group_size, 2)
-    discriminator = replace(config.discriminator, mbstd_group_size=group)
+    """A preset made narrow; one that grows goes from 8 to 16 px within the second of four steps."""
+    lazy = preset_config(preset, resolution=16).r1_every > 1  # else the regulariser belongs to every step of the preset
+    chosen = {**NARROW, **({} if lazy else {"r1_every": 1}), **options}
+    if preset in STYLEGAN1:
+        del chosen["pl_every"]
+        return preset_config(preset, resolution=shape, **{"w_dim": 8, "growing_kimg": 0.003, **chosen})
+    config = preset_config(preset, resolution=shape, **chosen)
+    small: dict[str, Any] = dict(z_dim=8, w_dim=8, mapping_layers=2)
+    small |= {"num_layers": 4} if config.generator.kind == "stylegan3" else {}
+    discriminator = replace(config.discriminator, mbstd_group_size=min(config.discriminator.mbstd_group_size, 2))
     return replace(config, generator=replace(config.generator, **small), discriminator=discriminator)
 
 
 RUNS: dict[str, tuple[Any, Any]] = {
+    **{name: (lambda name=name: narrow(name), discs) for name in PRESET_NAMES},
     "conditional": (lambda: narrow("small", c_dim=3), lambda: discs(classes=3)),
+    "conditional StyleGAN": (lambda: narrow("stylegan1-f", c_dim=3, augment="bgc"), lambda: discs(classes=3)),
+    "conditional StyleGAN3": (lambda: narrow("stylegan3-r", c_dim=3, augment="bg", augment_p=0.5), lambda: discs(classes=3)),
     "grey": (lambda: narrow("auto", img_channels=1), lambda: discs(channels=1)),
+    "grey StyleGAN": (lambda: narrow("stylegan1-a", img_channels=1), lambda: discs(channels=1)),
     "rgba": (lambda: narrow("paper256", img_channels=4, augment_p=0.5), lambda: discs(channels=4)),
     "rectangle": (lambda: narrow("config-e", (24, 16)), lambda: discs((24, 16))),
-    "config-b": (lambda: narrow("config-b", r1_every=1, pl_weight=0.0), discs),
-    "no-demodulation": (lambda: narrow("no-demodulation"), discs),
     "minimax": (lambda: narrow("small", loss="minimax", d_steps=2), discs),
+    "minimax of a StyleGAN": (lambda: narrow("stylegan1-f", loss="minimax", d_steps=2, micro_batch=2), discs),
     "hinge with R2": (lambda: narrow("cifar", loss="hinge", r2_gamma=1.0, augment="diff"), discs),
+    "WGAN-GP": (lambda: narrow("config-d", loss="wgan-gp", augment="bgc", micro_batch=2), discs),
+    "checkpointed": (lambda: narrow("stylegan3-t", checkpoint_activations=True, mirror=True), discs),
 }
 
 
@@ -64,7 +76,10 @@ def test_a_run_moves_loads_and_resumes(name: str, tmp_path: Path) -> None:
     one, other = (load_file(str(tmp_path / folder / "state.safetensors")) for folder in ("straight", "stopped"))
     assert one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
     records = [json.loads(line) for line in (tmp_path / "straight" / "log.jsonl").read_text().splitlines()]
-    assert len(records) == 4 and len({record["loss_D"] for record in records}) == 4
+    assert len(records) == 4 and len({record["loss_D"] for record in records}) == len({record["loss_G"] for record in records}) == 4
+    for key, is_on in (("r1", config.r1_gamma > 0), ("r2", config.r2_gamma > 0), ("path_length", config.pl_weight > 0),
+                       ("gradient_penalty", config.loss == "wgan-gp")):
+        assert (key in records[0]) == is_on, key
     generator = load_generator(newest)
     discriminator = load_discriminator(newest.with_name(newest.name.replace("snapshot", "discriminator")))
     c = torch.eye(config.generator.c_dim)[:1].expand(2, -1) if config.generator.c_dim else None
@@ -82,6 +97,22 @@ def test_presets_are_those_of_the_papers() -> None:
     grid = preset_config("config-e-Gresnet-Dskip", resolution=64)
     assert (grid.generator.architecture, grid.discriminator.architecture) == ("resnet", "skip")
     assert not preset_config("no-demodulation", resolution=64).generator.demodulate
+    assert preset_config("config-a", resolution=64) == preset_config("stylegan1-f", resolution=64)
+
+
+def test_a_loss_brings_its_own_regularisers() -> None:
+    for preset in ("small", "stylegan1-f", "stylegan3-t"):
+        config = preset_config(preset, resolution=16, loss="wgan-gp")
+        assert config.loss == "wgan-gp" and config.r1_gamma == 0
+        assert preset_config(preset, resolution=16, loss="wgan-gp", r1_gamma=3.0).r1_gamma == 3
+        assert preset_config(preset, resolution=16, loss="hinge").r1_gamma == preset_config(preset, resolution=16).r1_gamma > 0
+
+
+@pytest.mark.parametrize("preset", ["stylegan1-a", "config-a", "stylegan3-t"])
+def test_squares_alone_where_the_network_has_no_constant_of_another_shape(preset: str) -> None:
+    for shape in ((48, 32), (24, 24)):
+        with pytest.raises(UsageError, match=f"{preset} makes squares"):
+            preset_config(preset, resolution=shape)
 
 
 @pytest.mark.parametrize(("resolution", "gpus", "expected"), [
