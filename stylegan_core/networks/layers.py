@@ -54,9 +54,9 @@ def is_frozen(*parameters: Tensor) -> bool:
 
 def checkpoint_layers(network: nn.Module, is_on: bool) -> None:
     """Whether the network's convolutions keep their inputs alone and compute the rest again for the gradient, of any order."""
-    for module in network.modules():
-        if hasattr(module, "is_checkpointed"):
-            module.is_checkpointed = is_on
+    layers: list[Any] = [module for module in network.modules() if hasattr(module, "is_checkpointed")]
+    for layer in layers:
+        layer.is_checkpointed = is_on
 
 
 def run_layer(forward: Callable[..., Any], *inputs: Any, is_checkpointed: bool) -> Any:

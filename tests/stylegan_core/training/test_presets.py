@@ -69,7 +69,7 @@ RUNS: dict[str, tuple[Any, Any]] = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_moves_loads_and_resumes(name: str, tmp_path: Path) -> None:
-    config, data = RUNS[name][0](), RUNS[name][1]()
+    config, data = replace(RUNS[name][0](), snapshot_kimg=1.0), RUNS[name][1]()  # one snapshot, at the end or where it is stopped
     newest = train_generator(config, data, tmp_path / "straight")
     train_generator(config, data, tmp_path / "stopped", callback=lambda info: info.step != 3)
     train_generator(config, data, tmp_path / "stopped")
