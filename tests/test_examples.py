@@ -36,6 +36,14 @@ def test_toy_divergences_shows_the_vanishing_gradient() -> None:
     assert mean < 1e-3 and minimax < first / 100 and non_saturating > 100 * minimax
 
 
+@pytest.mark.slow
+def test_toy_divergences_finds_modes_by_loss() -> None:
+    """A critic of WGAN-GP has to keep up: with one step for one of G no mode is found, with five all are."""
+    ring = load("toy_divergences.py")["ring"]
+    assert ring("wgan-gp")[0] <= 2 and ring("wgan-gp", d_steps=5)[0] == 8
+    assert ring("hinge", seed=1)[0] < 8 == ring("non-saturating", seed=1)[0]
+
+
 def test_toy_divergences_finds_every_mode_with_r1() -> None:
     modes, share = load("toy_divergences.py")["ring"]("non-saturating", r1_gamma=0.3)
     assert modes == 8 and share > 0.5
