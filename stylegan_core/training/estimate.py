@@ -195,7 +195,7 @@ def seconds_per_product(config: TrainingConfig, device: torch.device) -> float:
     count = max(1, min(config.batch, int(MEASURED_PRODUCTS / image_products)))
     group = config.discriminator.mbstd_group_size
     count = count if group is None or count < group else count - count % group
-    images = torch.zeros(count, discriminator.img_channels, *discriminator.img_shape, device=device)
+    images = torch.zeros(count, config.generator.img_channels, *config.generator.img_shape, device=device)
     c = torch.zeros(count, config.discriminator.c_dim, device=device)
     seconds = []
     for _ in range(3):

@@ -36,6 +36,18 @@ def test_a_small_run() -> None:
     assert wider.products > 2 * found.products and wider.state_bytes > 2 * found.state_bytes
 
 
+@pytest.mark.parametrize("preset", ["stylegan1-a", "stylegan1-f", "stylegan3-r"])
+def test_every_family_is_counted_and_timed(preset: str) -> None:
+    config = preset_config(preset, resolution=16, kimg=1.6, channel_base=128, channel_max=8, batch=16)
+    found = estimate(config, device=torch.device("cpu"))
+    assert found.parameters["G"] == sum(p.numel() for p in build(config.generator).parameters())
+    assert found.micro_batch == 16 and found.image_bytes > 0 and found.seconds_per_step is not None and found.seconds_per_step > 0
+    if config.growing is not None:
+        small = replace(config, growing=replace(config.growing, training_kimg=100.0))  # never leaves its first size
+        assert estimate(small).products < found.products and estimate(small).image_bytes < found.image_bytes
+    assert not may_be_large(config, 1, 8 * 10**9) and may_be_large(preset_config(preset, resolution=1024), 1, 8 * 10**9)
+
+
 def test_time_is_measured_on_the_device() -> None:
     found = estimate(preset_config("portraits64", resolution=16, kimg=1.6), device=torch.device("cpu"))
     assert found.seconds_per_step is not None and 0 < found.seconds_per_step < 600
