@@ -15,7 +15,7 @@ from stylegan_core.training.config import PRESET_NAMES
 
 TEXT = (Path(__file__).parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
 TORCHRUN = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--max-restarts"}
-COMMANDS = ("data portraits", "data pack", "train generator", "models convert")
+COMMANDS = ("data portraits", "data pack", "train generator", "models convert", "metrics")
 
 
 def section(title: str) -> str:
@@ -23,8 +23,9 @@ def section(title: str) -> str:
 
 
 def options_of(command: str) -> set[str]:
-    group, name = command.split()
-    found = typer.main.get_command(build_app()).commands[group].commands[name]
+    found = typer.main.get_command(build_app())
+    for word in command.split():
+        found = found.commands[word]
     return {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
 
 
