@@ -142,6 +142,7 @@ def configured(kind: str, generator: Any, given: dict[str, Any], backbone: str |
     """(configuration, the encoder to start from or None)."""
     from dataclasses import replace
 
+    from encoders.base import method_of
     from encoders.checkpoints import load_encoder
     from encoders.training.config import training_config
     from encoders.training.transforms import checked, source_transform
@@ -162,6 +163,9 @@ def configured(kind: str, generator: Any, given: dict[str, Any], backbone: str |
     if w_encoder is not None or start is not None:
         begin = load_encoder(w_encoder or start, generator=generator)  # type: ignore[arg-type]
         held = begin.config
+        wanted = "a W encoder or another of one pass" if w_encoder is not None else kind
+        if method_of(held) != kind if w_encoder is None else not hasattr(begin, "w_avg") or hasattr(begin, "passes"):
+            raise UsageError(f"{w_encoder or start} is a {method_of(held)}; {wanted} is needed")
         config = replace(config, encoder=replace(config.encoder, encoder=held) if w_encoder is not None else held).validate()
     return config, begin
 
