@@ -81,7 +81,8 @@ def prepared(images: Tensor, config: Any, like: Tensor) -> Tensor:
 def resized(images: Tensor, shape: tuple[int, int]) -> Tensor:
     """[N, C, H, W] → [N, C, *shape]: cut to the shape's aspect around the centre; whole factors are averaged or repeated, the
     rest is bilinear and antialiased."""
-    images = images[(..., *_centre(images.shape[2], images.shape[3], shape[0] / shape[1]))]
+    rows, columns = _centre(images.shape[2], images.shape[3], shape[0] / shape[1])
+    images = images[..., rows, columns]
     sides = list(zip(images.shape[2:], shape))
     if all(have == want for have, want in sides):
         return images

@@ -143,12 +143,12 @@ def row_of(name: str, run: Run, generator: Any, targets: Tensor, judge: Any) -> 
     distance = identity = None
     if judge is not None:
         with torch.no_grad():
-            distance = float(judge.distance(images.clamp(-1, 1), targets.clamp(-1, 1)).double().median())
+            distance = float(judge.distance(images.clamp(-1, 1), targets.clamp(-1, 1)).double().quantile(0.5))
             identity = float(similarity(judge.embed(images.clamp(-1, 1)), judge.embed(targets.clamp(-1, 1))).double().mean())
     sizes = [num_bytes(inversion[i].weight_deltas) for inversion in inversions for i in range(len(inversion))]
     return InversionRow(
-        name, len(targets), float(values.median()), float(values.quantile(0.05)), float((images - targets).square().mean()),
-        float(ms_ssim(want, got).double().median()), distance, identity, seconds, peak, max(sizes) / 2**20)
+        name, len(targets), float(values.quantile(0.5)), float(values.quantile(0.05)), float((images - targets).square().mean()),
+        float(ms_ssim(want, got).double().quantile(0.5)), distance, identity, seconds, peak, max(sizes) / 2**20)
 
 
 def race(names: Sequence[str], generator: Any, targets: Tensor, *, perceptual: Any = "auto",

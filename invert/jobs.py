@@ -79,6 +79,7 @@ class ProjectOptions:
     fit: str = "crop"
     background: str = "white"
     max_pixels: int = MAX_PIXELS
+    transform: bool = False  # also find rotation and motion of the generator's input (StyleGAN3)
     mask: str | None = None  # a picture, or a folder with a mask of the same stem for each picture
     encoder: str = "auto"  # a name or a file that a start needs; auto = that of the model's card
 
@@ -105,6 +106,8 @@ class ProjectOptions:
         if Path(self.encoder).is_file():
             values["encoder"] = file_sha256(self.encoder)
         del values["max_pixels"]
+        if not self.transform:
+            del values["transform"]  # so that the hash of what was made before stays
         return values
 
     def read(self, source: Path, generator: Generator) -> tuple[Tensor, dict[str, Any], Tensor | None]:

@@ -43,6 +43,7 @@ def model_named_in(path: str | os.PathLike[str]) -> str | None:
 def metadata_of(inversion: Inversion) -> dict[str, str]:
     """What a render of this inversion says about itself: the same whoever renders it."""
     facts = {key: inversion.metadata.get(key) for key in ("model_sha256", "space", "preset", "steps", "seed", "version")}
+    facts["edited"] = inversion.metadata.get("edits")
     return picture_metadata({"model": Path(str(inversion.metadata.get("model", "unknown"))).name, **facts})
 
 

@@ -114,6 +114,20 @@ def cat_deltas(deltas: list[Tensor | PackedDelta]) -> Tensor | PackedDelta:
     return replace(first, parts=parts, shape=(sum(len(delta) for delta in packed), *first.shape[1:]))
 
 
+def lerp_deltas(one: Tensor | PackedDelta | None, other: Tensor | PackedDelta | None, part: float) -> Tensor | PackedDelta:
+    """(1 - part) of one and part of the other; None = no change. Raises LatentError for a relative change and an absolute one."""
+    given = [delta for delta in (one, other) if delta is not None]
+    first = given[0]
+    is_relative = isinstance(first, PackedDelta) and first.is_relative
+    if any((isinstance(delta, PackedDelta) and delta.is_relative) != is_relative for delta in given):
+        raise LatentError("a relative weight change and an absolute one cannot be blended; tune both in one way")
+    values = [None if delta is None else delta if isinstance(delta, Tensor) else delta.dense() for delta in (one, other)]
+    some = next(value for value in values if value is not None)
+    left, right = (torch.zeros_like(some) if value is None else value.to(some) for value in values)
+    value = torch.lerp(left, right, part)
+    return PackedDelta("dense", {"value": value}, tuple(first.shape), True) if is_relative else value
+
+
 def pack_int8(change: Tensor, *, is_relative: bool = False) -> PackedDelta:
     """change: [N, out, …]. One scale per image and filter; scalars and vectors stay dense, for they weigh nothing."""
     if change.ndim < 3:

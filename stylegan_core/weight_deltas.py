@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from stylegan_core.errors import LatentError, UsageError
+from stylegan_core.input_transform import BUFFER
 from stylegan_core.packed_delta import PackedDelta, pack_int8, pack_low_rank
 
 Delta = Tensor | PackedDelta
@@ -17,7 +18,7 @@ WeightDeltas = Mapping[str, Delta]  # parameter name in the generator → [N, *s
 
 def check_deltas(deltas: WeightDeltas, generator: Any, count: int) -> None:
     """Raises LatentError when a delta names no parameter of this generator, or has another shape, or is not finite."""
-    parameters = dict(generator.named_parameters())
+    parameters = changeable(generator)
     for name, delta in deltas.items():
         if name not in parameters:
             raise LatentError(
@@ -35,13 +36,20 @@ def check_deltas(deltas: WeightDeltas, generator: Any, count: int) -> None:
 def call_with(generator: Any, deltas: Mapping[str, Delta], function: Callable[[Any], Tensor]) -> Tensor:
     """function(generator) with every named parameter being its weight plus its delta; the generator stays.
 
-    deltas: [*shape] each, without a batch axis, or packed ones of one image. Gradients reach the deltas.
+    deltas: [*shape] each, without a batch axis, or packed ones of one image; that of the input transform may have a batch axis.
+    Gradients reach the deltas.
     """
     if not deltas:
         return function(generator)
-    parameters = dict(generator.named_parameters())
+    parameters = changeable(generator)
     changed = {f"generator.{name}": _applied(parameters[name], delta) for name, delta in deltas.items()}
     return torch.func.functional_call(_Calling(generator, function), changed, ())
+
+
+def changeable(generator: Any) -> dict[str, Tensor]:
+    """What a delta may change: parameters, and the user's transform of a StyleGAN3's input."""
+    changes: dict[str, Tensor] = dict(generator.named_parameters())
+    return changes | {name: value for name, value in generator.named_buffers() if name == BUFFER}
 
 
 def packed(deltas: Mapping[str, Tensor], method: str) -> dict[str, PackedDelta]:

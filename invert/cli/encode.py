@@ -71,8 +71,8 @@ def encode(
       invert encode photo.jpg
       invert encode photos/ -o out --encoder e4e_ffhq_encode.pt
       invert encode face.png --encoder restyle_psp_ffhq.pt --passes 10
-      invert project photo.jpg --start encoder          # and goes on by optimisation
 
+    `invert project photo.jpg --start encoder` goes on by optimisation.
     The files are those of `invert project`: photo.inversion.safetensors, photo.png, photo.compare.png, report.json.
     """
     from invert.cli.jobs import plan_of, run_jobs

@@ -51,6 +51,10 @@ def project(
         str | None,
         typer.Option("--class", metavar="N|search", help="Class of a conditional model.", rich_help_panel=HOW),
     ] = None,
+    transform: Annotated[
+        bool,
+        typer.Option("--transform", help="StyleGAN3: also find rotation and motion of its input.", rich_help_panel=HOW),
+    ] = False,
     fit: Annotated[
         str,
         typer.Option("--fit", metavar="MODE", help="crop, pad or stretch to the model's shape.", rich_help_panel=PICTURE),
@@ -104,7 +108,7 @@ def project(
     terminal = Terminal(quiet=quiet)
     chosen = ProjectOptions(
         space=space, preset=preset, steps=steps, seed=seed, perceptual=perceptual, start=start, restarts=restarts,
-        class_index=parse_class(class_), fit=fit, background=background, mask=mask,
+        class_index=parse_class(class_), transform=transform, fit=fit, background=background, mask=mask,
         max_pixels=round(max_megapixels * 1e6), encoder=encoder,
     ).validate()  # fmt: skip
     if video is not None:

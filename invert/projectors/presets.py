@@ -82,11 +82,11 @@ PRESETS: Mapping[str, Preset] = {
         ),
         Preset(
             "careful", "ours: as fast, from several starts and with more second-order steps", steps=400,
-            start="nearest", noise="none", restarts=4, restart_phases=2, largest_side=256,
+            start="nearest", noise="none", restarts=10, restart_phases=1, largest_side=256,
             phases=(
                 Adam(0.15, "w", _NEAR, Ramp(0.1, 0.1, 0.3), coordinates="white"),
-                GaussNewton(0.05, "w", _NEAR, prior=1e-3, tolerance=1e-4),
-                Adam(0.40, GOAL, {**_NEAR, "w-prior": 1e-3}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
+                GaussNewton(0.05, "w", _NEAR, prior=3e-4, tolerance=1e-4),
+                Adam(0.40, GOAL, {**_NEAR, "w-prior": 3e-4}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
                 Adam(0.40, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
             ),
         ),

@@ -11,6 +11,7 @@ from invert.projectors.base import Candidates, Problem
 from invert.projectors.samples import NUM_W, THUMBNAIL_SIDE, WSamples
 from stylegan_core.errors import LatentError, UsageError
 from stylegan_core.generator import Generator, place_of
+from stylegan_core.input_transform import BUFFER
 from stylegan_core.inversion import Inversion
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.losses.perceptual import shrink
@@ -152,7 +153,7 @@ def _nearest_class(problem: Problem, i: int, samples: WSamples) -> Tensor:
 def _given(inversion: Inversion, problem: Problem, i: int, count: int, restarts: int, space: LatentSpace) -> Latent:
     if len(inversion) not in (1, count):
         raise UsageError(f"the start has {len(inversion)} images, the targets are {count}; give one start, or one for each")
-    if inversion.weight_deltas:
+    if set(inversion.weight_deltas) - {BUFFER}:
         raise UsageError("the start changes the generator's weights, which a projection does not; start from one without")
     latent = inversion.latent[i if len(inversion) == count else 0].to(*place_of(problem.generator))
     if latent.space.depth > space.depth:

@@ -47,7 +47,10 @@ def test_a_projection_gets_nearer_and_can_be_saved(generator, targets, tmp_path,
     assert inversion.latent.space.value == space and len(inversion) == 2
     assert [info.step for info in seen] == list(range(1, len(seen) + 1)) and seen[-1].num_steps == 30
     assert all(info.loss.shape == (2,) and info.psnr.shape == (2,) for info in seen)
-    assert bool((seen[-1].psnr > seen[0].psnr - 0.5).all())
+    if preset == "in-domain":  # what it minimises is not the picture alone
+        assert bool((seen[-1].loss < seen[0].loss).all())
+    else:
+        assert bool((seen[-1].psnr > seen[0].psnr - 0.5).all())
     inversion[0].save(tmp_path / "a.safetensors")
     again = Inversion.load(tmp_path / "a.safetensors")
     assert torch.equal(again.render(generator), inversion.render(generator)[:1])
