@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from encoders.backbones.strided import load_features_into
 from encoders.build import build_encoder, start_at_average
-from encoders.configs import HyperStyleConfig
 from encoders.hyperstyle import HyperStyle
 from encoders.latent_discriminator import LatentDiscriminator, LatentPool
 from encoders.native import set_generator
@@ -30,6 +30,7 @@ from encoders.training.snapshot import STATE_FILE, snapshot_name, write_snapshot
 from encoders.training.transforms import Transform, source_transform
 from stylegan_core.data.images import ImageData
 from stylegan_core.errors import TrainingError, UsageError
+from stylegan_core.features import load_features
 from stylegan_core.files import write_json
 from stylegan_core.latent import LatentSpace
 from stylegan_core.losses.identity import Embedder
@@ -136,13 +137,15 @@ def start_run(config: EncoderTrainingConfig, generator: Any, start: Any) -> Run:
         rows = generator.w_avg.detach().cpu().float().expand(generator.num_ws, -1)
         encoder = build_encoder(config.encoder, generator=generator, w_avg=rows)
         start_at_average(encoder)
+        if config.backbone_start is not None and start is None:
+            load_features_into(trained_part(encoder).backbone, load_features(config.backbone_start))
         discriminator = LatentDiscriminator(generator.w_dim) if config.adversarial else None
     if start is not None:
         inner: Any = encoder.encoder if isinstance(encoder, HyperStyle) and not isinstance(start, HyperStyle) else encoder
         inner.load_state_dict(start.state_dict())
     encoder = encoder.to(device)
     set_generator(encoder, generator.requires_grad_(False))
-    trained = encoder.hypernet if isinstance(config.encoder, HyperStyleConfig) else encoder.network
+    trained = trained_part(encoder)
     encoder.eval().requires_grad_(False)
     trained.train().requires_grad_(True)
     average = copy.deepcopy(encoder, {id(generator): generator}).eval().requires_grad_(False)
@@ -153,6 +156,11 @@ def start_run(config: EncoderTrainingConfig, generator: Any, start: Any) -> Run:
         adam_d = torch.optim.Adam(discriminator.parameters(), lr=config.discriminator_lr, fused=True)
     pools = nn.ModuleDict({name: LatentPool(config.pool_size, generator.w_dim) for name in ("real", "fake")}).to(device)
     return Run(encoder, average, trained, generator, adam, discriminator, adam_d, pools, spread_of(generator))
+
+
+def trained_part(encoder: Any) -> Any:
+    """The network that moves: of HyperStyle the hypernetwork, else all of it."""
+    return encoder.hypernet if isinstance(encoder, HyperStyle) else encoder.network
 
 
 @torch.no_grad()

@@ -40,7 +40,12 @@ def encoder(
                      rich_help_panel=PICTURES),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="NAME", help="light, ir-se-50, resnet-34, … (by size)", rich_help_panel=NETWORK)
+        str | None, typer.Option("--backbone", metavar="NAME", help="light, strided, ir-se-50, resnet-34, … (by size)", rich_help_panel=NETWORK)
+    ] = None,
+    backbone_start: Annotated[
+        str | None,
+        typer.Option("--backbone-start", metavar="NAME|FILE", help="Its filters: portraits-features, with --backbone strided.",
+                     rich_help_panel=NETWORK),
     ] = None,
     input_side: Annotated[
         int | None, typer.Option("--input-side", metavar="PX", help="Of what the network sees (by size).", rich_help_panel=NETWORK)
@@ -109,7 +114,8 @@ def encoder(
     loaded: LoadedModel = load_for(terminal, model, place)
     pictures = None if data is None else open_data(data, resolution=loaded.generator.img_resolution, count=count)
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "decay_kimg": decay_kimg, "augment_prob": augment,
-             "precision": precision, "snapshot_kimg": snapshot_kimg, "source_transform": transform}  # fmt: skip
+             "precision": precision, "snapshot_kimg": snapshot_kimg, "source_transform": transform,
+             "backbone_start": backbone_start}  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     given |= {"seed": seed, "samples_share": samples_share if samples_share is not None else 1.0 if data is None else 0.0}
     given |= weights_of(loss or [], perceptual, identity) | progress_of(progressive)
