@@ -46,7 +46,7 @@ def load_features_into(backbone: nn.Module, features: Features) -> None:
     own = backbone.state_dict()
     first = "stages.0.conv.weight"
     shapes = {name: tuple(value.shape) for name, value in state.items() if name != first}
-    if shapes != {name: tuple(value.shape) for name, value in own.items() if name != first}:
+    if first not in own or shapes != {name: tuple(value.shape) for name, value in own.items() if name != first}:
         raise UsageError(f"--backbone-start {features.name}: its layers are not those of this backbone; use --backbone strided "
                          "and a plain attribute network with as many filters")
     filters = torch.zeros_like(own[first])

@@ -79,9 +79,10 @@ def train_encoder(config: EncoderTrainingConfig, generator: Any, output: str | P
     """Trains until config.kimg on the generator's device, resuming from `output`; returns the newest snapshot's path.
 
     data: real pictures, for the part of a batch that is not sampled. measure, embedder: of the perceptual and the identity term.
-    start: an encoder of this configuration whose weights are taken; for hyperstyle also one of one pass, which it then starts
-    from. A callback that returns False stops the run after a snapshot. Raises TrainingError when a loss is not finite, and when
-    `output` holds a run of another configuration; UsageError before the first step.
+    start: an encoder of this configuration whose weights are taken; for ReStyle also one of one pass, whose filters then see the
+    picture so far with 0; for hyperstyle also one of one pass, which it then starts from. A callback that returns False stops the
+    run after a snapshot. Raises TrainingError when a loss is not finite, and when `output` holds a run of another configuration; UsageError
+    before the first step.
     """
     output, config = Path(output), config.validate()
     check_data(config, generator, data, num_processes())
@@ -142,7 +143,7 @@ def start_run(config: EncoderTrainingConfig, generator: Any, start: Any) -> Run:
         discriminator = LatentDiscriminator(generator.w_dim) if config.adversarial else None
     if start is not None:
         inner: Any = encoder.encoder if isinstance(encoder, HyperStyle) and not isinstance(start, HyperStyle) else encoder
-        inner.load_state_dict(start.state_dict())
+        inner.load_state_dict(widened(start.state_dict(), inner.state_dict()))
     encoder = encoder.to(device)
     set_generator(encoder, generator.requires_grad_(False))
     trained = trained_part(encoder)
@@ -156,6 +157,17 @@ def start_run(config: EncoderTrainingConfig, generator: Any, start: Any) -> Run:
         adam_d = torch.optim.Adam(discriminator.parameters(), lr=config.discriminator_lr, fused=True)
     pools = nn.ModuleDict({name: LatentPool(config.pool_size, generator.w_dim) for name in ("real", "fake")}).to(device)
     return Run(encoder, average, trained, generator, adam, discriminator, adam_d, pools, spread_of(generator))
+
+
+def widened(given: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a start; filters that see fewer channels than ours start at 0 for the others: ReStyle from an encoder of one pass."""
+    state = dict(given)
+    for name, value in given.items():
+        wanted = own[name].shape if name in own else value.shape
+        if value.ndim == 4 and value.shape != wanted and value.shape[0] == wanted[0] and value.shape[1] < wanted[1]:
+            state[name] = torch.zeros_like(own[name])
+            state[name][:, : value.shape[1]] = value
+    return state
 
 
 def trained_part(encoder: Any) -> Any:

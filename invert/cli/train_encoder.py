@@ -40,7 +40,8 @@ def encoder(
                      rich_help_panel=PICTURES),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="NAME", help="light, strided, ir-se-50, resnet-34, … (by size)", rich_help_panel=NETWORK)
+        str | None,
+        typer.Option("--backbone", metavar="NAME", help="light, strided, ir-se-50, resnet-34, … (by size)", rich_help_panel=NETWORK),
     ] = None,
     backbone_start: Annotated[
         str | None,
@@ -170,7 +171,11 @@ def configured(kind: str, generator: Any, given: dict[str, Any], backbone: str |
         begin = load_encoder(w_encoder or start, generator=generator)  # type: ignore[arg-type]
         held = begin.config
         wanted = "a W encoder or another of one pass" if w_encoder is not None else kind
-        if method_of(held) != kind if w_encoder is None else not hasattr(begin, "w_avg") or hasattr(begin, "passes"):
+        if kind == f"restyle-{method_of(held)}":  # of one pass: the same, beside the picture so far
+            channels = config.encoder.backbone.in_channels
+            held = replace(held, backbone=replace(held.backbone, in_channels=channels), is_iterative=True,
+                           num_iterations=config.encoder.num_iterations)
+        elif method_of(held) != kind if w_encoder is None else not hasattr(begin, "w_avg") or hasattr(begin, "passes"):
             raise UsageError(f"{w_encoder or start} is a {method_of(held)}; {wanted} is needed")
         config = replace(config, encoder=replace(config.encoder, encoder=held) if w_encoder is not None else held).validate()
     return config, begin
