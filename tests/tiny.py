@@ -31,7 +31,7 @@ def tiny_generator(seed: int = 0, *, noise_strength: float = 0.1, dtype: torch.d
 
 
 def tiny_stylegan3(seed: int = 0, *, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
-    """A StyleGAN3-T of 32 px with unit magnitudes all through, an input that w moves a little, and a w_avg of its samples."""
+    """A StyleGAN3-T of 32 px: pictures inside [-1, 1], unit magnitudes, an input that w moves a little, and a w_avg of its samples."""
     facts = {"z_dim": 16, "w_dim": 16, "img_resolution": 32, "channel_base": 256, "channel_max": 16, "num_layers": 6, "mapping_layers": 2}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -48,6 +48,7 @@ def tiny_stylegan3(seed: int = 0, *, dtype: torch.dtype = torch.float32, **confi
         for layer, beta in betas.items():
             layer.magnitude_ema_beta = beta
         generator.mapping.w_avg.copy_(ws[:, 0].mean(dim=0))
+        getattr(generator.synthesis, generator.synthesis.layer_names[-1]).weight.mul_(0.5)
     return generator
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from invert.projectors.gauss_newton import GaussNewton
 from invert.projectors.optimise import Adam, Patience
+from invert.projectors.posterior import Posterior
 from invert.projectors.schedules import Jitter, Ramp
 from stylegan_core.errors import UsageError
 
 GOAL = "goal"  # the space that was asked for; the space of a phase is never further down than that
-Phase = Adam | GaussNewton
+Phase = Adam | GaussNewton | Posterior
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,13 @@ PRESETS: Mapping[str, Preset] = {
             phases=(Adam(1.0, GOAL, {"pixel": 1.0, "perceptual": 1.0, "in-domain": 0.05}, Ramp(0.01, 0.0, 0.0)),),
         ),
         Preset(
-            "careful", "ours: as fast, from several starts and with more second-order steps", steps=400,
+            "careful", "ours: as fast, from several starts, with more second-order steps, in W with noise counted as random", steps=400,
             start="nearest", noise="none", restarts=10, restart_phases=1, largest_side=256,
             phases=(
                 Adam(0.15, "w", _NEAR, Ramp(0.1, 0.1, 0.3), coordinates="white"),
                 GaussNewton(0.05, "w", _NEAR, prior=3e-4, tolerance=1e-4),
                 Adam(0.40, GOAL, {**_NEAR, "w-prior": 3e-4}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
+                Posterior(0.02),
                 Adam(0.40, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
             ),
         ),

@@ -62,7 +62,7 @@ def stylegan1_parts(name: str, *, resolution: int, img_channels: int = 3, c_dim:
         initial_resolution=min(row.initial_resolution, resolution), training_kimg=length, transition_kimg=length,
         batches={} if "batch" in given else BATCHES, lrs={} if "lr" in given else LRS,
         snapshots_kimg={} if "snapshot_kimg" in given else {side: round(ticks * share, 6) for side, ticks in TICKS_KIMG.items()})
-    options: dict[str, Any] = {"kimg": kimg, "batch": BATCH, "lr": LR, "pl_weight": 0.0, "mixing_prob": 0.0, "ema_rampup": None,
+    options: dict[str, Any] = {"kimg": kimg, "batch": BATCH, "lr": LR, "pl_weight": 0.0, "mixing_prob": 0.0,
                                "growing": growing, **row.options, **given}
     if c_dim and not fields["mapping_layers"]:
         fields["w_dim"] = fields["z_dim"] + fields["w_dim"]
