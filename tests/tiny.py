@@ -81,3 +81,29 @@ def sample_pictures(generator: Any, seeds: list[int], *, noise_mode: str = "cons
     c = torch.eye(generator.c_dim).to(generator.w_avg)[:1].expand(len(seeds), -1) if generator.c_dim else None
     latent = Latent.sample(generator, seeds, c=c).lower(generator, to="w")
     return latent.render(generator, noise_mode=noise_mode).clamp(-1, 1), latent.value
+
+
+class LinearEncoder:
+    """Pictures → w by ridge regression on samples of a generator: the smallest encoder that knows something."""
+
+    def __init__(self, generator: Any, count: int = 400, ridge: float = 1.0):
+        from stylegan_core.seeds import zs_from_seeds
+
+        self.name, self.generator = "linear", generator
+        with torch.no_grad():
+            w = generator.mapping.to_w(zs_from_seeds(range(count), generator.z_dim).to(generator.w_avg))
+            pixels = generator.synthesis(w[:, None].expand(-1, generator.num_ws, -1)).flatten(1)
+            self.pixel_mean, self.w_mean = pixels.mean(dim=0), w.mean(dim=0)
+            x = pixels - self.pixel_mean
+            self.matrix = x.t() @ torch.linalg.solve(x @ x.t() + ridge * torch.eye(count).to(x), w - self.w_mean)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """→ w [N, w_dim]."""
+        return self.w_mean + (images.flatten(1) - self.pixel_mean) @ self.matrix
+
+    def encode(self, images: Tensor) -> Any:
+        """→ an inversion in W."""
+        from stylegan_core.inversion import Inversion
+        from stylegan_core.latent import Latent, LatentSpace
+
+        return Inversion(Latent(self(images), LatentSpace.W))

@@ -44,7 +44,9 @@ def draw_batch(config: EncoderTrainingConfig, generator: Any, data: ImageData | 
             c = torch.eye(generator.c_dim)[torch.randint(generator.c_dim, [num_samples], generator=rng)].to(device)
         ws = mixed_ws(generator, z, c, rng, config.mixing_prob)
         streams = [torch.Generator().manual_seed(int(torch.randint(2**62, [], generator=rng))) for _ in range(num_samples)]
-        parts.append(generator.synthesis(ws, noise_mode="random", rng=streams).clamp(-1, 1))
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            pictures = generator.synthesis(ws, noise_mode="random", rng=streams)
+        parts.append(pictures.float().clamp(-1, 1))
     if num_pictures:
         assert data is not None
         indices = batch_indices(len(data), config.batch - config.num_samples, step, config.seed)[number * num_pictures :][:num_pictures]

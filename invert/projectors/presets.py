@@ -81,9 +81,9 @@ PRESETS: Mapping[str, Preset] = {
             saturates=True,
         ),
         Preset(
-            "in-domain", "IDI Sec. 3.3: W+ from an encoder, which also holds it; Adam at 0.01, 100 steps", steps=100, start="encoder",
+            "in-domain", "after IDI Sec. 3.3: W+ from an encoder, which also holds it; Adam at 0.01, 100 steps", steps=100, start="encoder",
             noise="const", restarts=1, restart_phases=1, largest_side=256,
-            phases=(Adam(1.0, GOAL, {"pixel": 1.0, "perceptual": 1.0, "in-domain": 2.0}, Ramp(0.01, 0.0, 0.0)),),
+            phases=(Adam(1.0, GOAL, {"pixel": 1.0, "perceptual": 1.0, "in-domain": 0.05}, Ramp(0.01, 0.0, 0.0)),),
         ),
         Preset(
             "careful", "ours: as fast, from several starts, with more second-order steps, in W with noise counted as random", steps=400,

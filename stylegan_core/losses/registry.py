@@ -61,7 +61,8 @@ def _in_domain(goal: Goal) -> LossFunction:
     encode = goal.encode
     if encode is None:
         raise UsageError("the term in-domain compares with an encoder, and there is none; give one with --encoder")
-    return lambda rendering: _zero(rendering) if rendering.ws is None else in_domain(rendering.ws, encode(rendering.images))
+    spread = 1.0 if goal.prior is None else float(goal.prior.scales.square().sum().sqrt())
+    return lambda rendering: _zero(rendering) if rendering.ws is None else in_domain(rendering.ws, encode(rendering.images), spread)
 
 
 def _zero(rendering: Rendering) -> Tensor:
