@@ -15,6 +15,7 @@ from invert.editing.steps import (
     STEPS,
     Align,
     Edit,
+    Encode,
     Mask,
     Mix,
     PasteBack,
@@ -22,6 +23,7 @@ from invert.editing.steps import (
     Render,
     Set,
     Truncate,
+    Tune,
     Until,
     Work,
     describe,
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from invert.loaded import LoadedModel
     from stylegan_core.progress import Callback
 
-__all__ = ["Align", "Edit", "Mask", "Mix", "PasteBack", "Pipeline", "Project", "Render", "Set", "Truncate", "Until", "Work"]
+__all__ = [
+    "Align", "Edit", "Encode", "Mask", "Mix", "PasteBack", "Pipeline", "Project", "Render", "Set", "Truncate", "Tune", "Until", "Work",
+]  # fmt: skip
 
 MAX_FILE_BYTES = 1 << 20
 Step = Callable[..., Any]

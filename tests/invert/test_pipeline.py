@@ -13,7 +13,7 @@ import invert
 from invert.editing.direction import Direction
 from invert.editing.labels import draw
 from invert.editing.units import with_unit
-from invert.pipeline import Align, Edit, Mask, Mix, PasteBack, Pipeline, Project, Render, Set, Truncate, Until, Work
+from invert.pipeline import Align, Edit, Encode, Mask, Mix, PasteBack, Pipeline, Project, Render, Set, Truncate, Tune, Until, Work
 from stylegan_core.errors import DirectionError, ImageError, InversionError, UsageError
 from stylegan_core.images import load_image, to_u8
 from stylegan_core.inversion import Inversion
@@ -145,6 +145,24 @@ def test_set_until_mask_and_landmarks(world, tmp_path):
     by_hand.inversion.save(tmp_path / "turned.inversion.safetensors")
     again = Pipeline([PasteBack(feather=0, photo=str(world / "a.png"))], model=model)(tmp_path / "turned.inversion.safetensors")
     assert torch.equal(to_u8(again.picture), to_u8(by_hand.picture))
+
+
+def test_encoded_and_tuned(world, tmp_path):
+    from encoders.build import encoder_for
+    from encoders.native import save_encoder
+
+    model = str(world / "tiny.safetensors")
+    save_encoder(encoder_for(invert.load_generator(model), "psp", backbone="tiny"), tmp_path / "e.safetensors")
+    encode, smile = Encode(str(tmp_path / "e.safetensors")), Edit(str(world / "smile.direction.safetensors"), 2)
+    pipeline = Pipeline([Align(), encode, Tune(steps=3, perceptual="none"), smile], model=model)
+    work = pipeline(world / "a.png")
+    assert [note["step"] for note in work.report] == ["Align", "Encode", "Tune", "Edit"]
+    assert work.inversion.weight_deltas and "box" in work.inversion.geometry and work.report[2]["psnr"] > 0
+    assert not torch.equal(work.picture, work.unedited.render(invert.load_generator(model)))
+    pipeline.save(tmp_path / "edit.yaml")
+    assert torch.equal(Pipeline.load(tmp_path / "edit.yaml")(world / "a.png").picture, work.picture)
+    with pytest.raises(UsageError, match="no picture to tune to"):
+        Pipeline([Tune(steps=1)], model=model)(work.unedited)
 
 
 def test_what_cannot_work(world, tmp_path):
