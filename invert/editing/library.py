@@ -53,7 +53,7 @@ def find_direction(name: str, generator: Generator, model_sha256: str, *, model:
     match = re.fullmatch(r"([\w.]+):(\d{1,6})", name)
     if match is not None and match[1] in generator.style_dims:
         return channel_direction(generator, match[1], int(match[2]), model=model)
-    named = [direction for direction in bundled_directions() if direction.name == name]
+    named = [direction for direction in bundled_directions() if direction.name == name and _fits(direction, generator)]
     own = [direction for direction in named if direction.model_sha256 == model_sha256]
     if own or named:
         return _fitting((own or named)[0], generator, model_sha256, model, is_related)
@@ -73,6 +73,10 @@ def _fitting(direction: Direction, generator: Generator, model_sha256: str, mode
         direction = direction.for_model(model_sha256, model)
     direction.check(generator, model_sha256)
     return direction if direction.model_sha256 is not None else replace(direction, model_sha256=model_sha256, model=model)
+
+
+def _fits(direction: Direction, generator: Generator) -> bool:
+    return tuple(direction.vector.shape) == direction.space.shape(generator)
 
 
 def _example(generator: Generator) -> str:
