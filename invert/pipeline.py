@@ -26,6 +26,7 @@ from invert.editing.steps import (
     Tune,
     Until,
     Work,
+    check_steps,
     describe,
     rendered,
 )
@@ -69,6 +70,7 @@ class Pipeline:
         if singles is not None:
             return [self(one, callback=callback) for one in singles]
         setting = self.setting()
+        check_steps(self.steps, setting)
         work = self.started(source, setting, callback)
         for step in self.steps:
             work = run_step(step, work, setting)
@@ -208,7 +210,10 @@ def parse_step(value: Any, number: int) -> Step:
     missing = [one for one in needed if one not in options]
     if missing:
         raise UsageError(f"step {number}: {title} needs {missing[0]}")
-    return kind(**options)  # type: ignore[no-any-return]
+    try:
+        return kind(**options)  # type: ignore[no-any-return]
+    except UsageError as error:
+        raise UsageError(f"step {number}: {str(error).removeprefix(f'step {title}: ')}") from None
 
 
 def _singles(source: Any) -> list[Any] | None:

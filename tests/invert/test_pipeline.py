@@ -133,6 +133,11 @@ def test_set_until_mask_and_landmarks(world, tmp_path):
     assert torch.allclose(masked.picture[..., :6], edited[..., :6], atol=1e-4) and torch.allclose(
         masked.picture[..., 10:], plain[..., 10:], atol=1e-4
     )
+    Image.fromarray(np.repeat(np.uint8([[255] * 19 + [0] * 21]), 32, axis=0)).save(tmp_path / "photo_mask.png")  # as large as the photo
+    whole = Pipeline([Project(**QUICK), Edit(direction, 3), Mask(str(tmp_path / "photo_mask.png"), "pixels")], model=model)(world / "a.png")
+    assert torch.allclose(whole.picture[..., :4], edited[..., :4], atol=1e-4) and torch.allclose(
+        whole.picture[..., 11:], plain[..., 11:], atol=1e-4
+    )
     until = Pipeline([Project(**QUICK), Until(direction, keep="distance<=0.05", max_strength=2)], model=model)(world / "a.png")
     assert until.report[1]["reason"] in ("bound", "limit")
     points = [[14, 12], [26, 12], [16, 22], [24, 22]]
@@ -163,6 +168,23 @@ def test_encoded_and_tuned(world, tmp_path):
     assert torch.equal(Pipeline.load(tmp_path / "edit.yaml")(world / "a.png").picture, work.picture)
     with pytest.raises(UsageError, match="no picture to tune to"):
         Pipeline([Tune(steps=1)], model=model)(work.unedited)
+
+
+@pytest.mark.parametrize(
+    "make, said",
+    [(lambda smile: Edit("smlie"), "smlie"), (lambda smile: Edit(smile, rows="top"), "rows 'top'"), (lambda smile: Edit(5), "of the type int"),
+     (lambda smile: Edit(smile, hold=5), "of the type int"), (lambda smile: Edit(smile, rows=2.5), "rows 2.5"),
+     (lambda smile: Set(smile, rows="99"), "rows '99'"), (lambda smile: Until(smile, "smile>>1"), "write smile"),
+     (lambda smile: Mix("nowhere.png", rows="middle"), "neither a picture"), (lambda smile: Mix("seed:3", rows="from 40"), "from 40"),
+     (lambda smile: Mix(3, rows="middle"), "of the type int"), (lambda smile: Mask("nowhere.png"), "nowhere.png"),
+     (lambda smile: Truncate(rows="7-3"), "rows '7-3'"), (lambda smile: PasteBack(photo="nowhere.png"), "nowhere.png")],
+)  # fmt: skip
+def test_what_cannot_work_is_told_before_the_first_step(world, make, said):
+    def never(work):
+        raise AssertionError("a step ran")
+
+    with pytest.raises((UsageError, ImageError), match=said):
+        Pipeline([never, make(str(world / "smile.direction.safetensors"))], model=str(world / "tiny.safetensors"))(world / "a.png")
 
 
 def test_what_cannot_work(world, tmp_path):
@@ -210,6 +232,11 @@ NO_PIPELINES = {
     "steps: [!!python/object/apply:os.system ['true']]": "neither YAML nor JSON",
     "steps: [{Edit: smile, Set: age}]": "one name",
     "steps: [Align]\nis_related: maybe": "true or false",
+    "steps: [Align, Edit: [smile, much]]": "step 2: strength is 'much'",
+    "steps: [PasteBack: {mode: glue}]": "step 1: mode 'glue'",
+    "steps: [PasteBack: {feather: 2}]": "from 0 to 0.5",
+    "steps: [Mask: [a.png, walls]]": "features, pixels",
+    "steps: [Mix: {other: 'seed:1', amount: .nan}]": "amount is 'nan'",
 }
 
 

@@ -128,7 +128,8 @@ def test_a_bad_photo_among_good_ones(invert, model, smile, photos, tmp_path):
     "arguments, said",
     [(("-s", "1"), "one of the two"), (("-d", "smile", "-s", "1:2"), "strength '1:2'"), (("-d", "smile"), "none come with this model"),
      (("-d", "SMILE", "--mask", "no.png"), "not known"), (("-d", "SMILE", "--also", "age"), "write NAME=STRENGTH"),
-     (("-d", "SMILE", "--video", "a.avi"), ".gif"), (("-d", "SMILE", "--face", "third"), "largest")],
+     (("-d", "SMILE", "--video", "a.avi"), ".gif"), (("-d", "SMILE", "--face", "third"), "largest"),
+     (("-d", "SMILE", "--paste", "glue"), "replace, difference")],
 )  # fmt: skip
 def test_usage(invert, model, inversion, tmp_path, arguments, said):
     result = invert("edit", inversion, *arguments, "--model", model, "-o", tmp_path, "--device", "cpu")
