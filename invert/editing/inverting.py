@@ -13,7 +13,8 @@ from torch import Tensor
 from invert.editing.setting import Setting
 from stylegan_core import align as faces
 from stylegan_core import images
-from stylegan_core.errors import UsageError
+from stylegan_core.errors import ImageError, UsageError
+from stylegan_core.files import display
 from stylegan_core.inversion import Inversion
 from stylegan_core.landmarks import SUFFIX, Face, check_inside, choose_face, face_of_points, mtcnn, read_landmarks
 from stylegan_core.progress import Callback
@@ -96,12 +97,22 @@ class Align:
         if landmarks == "detect":
             return choose_face(mtcnn(setting.generator.w_avg.device)(work.photo), self.face)
         if isinstance(landmarks, os.PathLike):
-            found = read_landmarks(landmarks, picture=None if work.source is None else work.source.name)
+            found = _read(Path(landmarks), work.source)
         else:
             found = [face_of_points(landmarks)]
         face = choose_face(found, self.face)
         check_inside(face, work.photo.shape[3], work.photo.shape[2])
         return face
+
+
+def _read(landmarks: Path, photo: Path | None) -> list[Face]:
+    """The faces of a landmark file; one that does not fit is the fault of its photo, and other photos are not stopped by it."""
+    if not landmarks.is_file():
+        raise UsageError(f"landmarks {display(landmarks)}: there is no such file")
+    try:
+        return read_landmarks(landmarks, picture=None if photo is None else photo.name)
+    except UsageError as error:
+        raise ImageError(str(error)) from None
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ class PasteBack:
         inversion = work.inverted("PasteBack")
         photo = work.photo if self.photo is None else images.load_image(self.photo)
         if photo is None:
-            raise ImageError("step PasteBack: there is no photo to paste into; give PasteBack(photo=FILE)")
+            raise ImageError("step PasteBack: there is no photo to paste into; give its file, PasteBack(photo=FILE) or --photo FILE")
         if not ("quad" in inversion.geometry or "box" in inversion.geometry):
             raise InversionError("step PasteBack: the inversion does not say where in a photo it was cut out")
         work = rendered(work, setting)

@@ -143,6 +143,23 @@ def test_a_direction_of_another_model(invert, smile, tmp_path, photos):
     assert invert("edit", photos / "a.png", "-d", smile, "-s", "1", "--model", other, *QUICK, "-o", tmp_path / "out", "--related").code == 0
 
 
+def test_landmarks_of_one_photo_do_not_stop_the_others(invert, model, smile, photos, tmp_path):
+    (photos / "a.landmarks.json").write_text("[[1, 2]]")
+    out = tmp_path / "out"
+    result = invert("edit", photos / "a.png", photos / "c.png", "-d", smile, "-s", "1", "--model", model, *QUICK, "-o", out)
+    (photos / "a.landmarks.json").unlink()
+    assert result.code == 1 and "a.landmarks.json" in result.err
+    assert [record["status"] for record in json.loads((out / "report.json").read_text())] == ["failed", "done"]
+
+
+def test_files_and_methods_that_need_more(invert, model, inversion, tmp_path):
+    np.save(tmp_path / "smile.npy", np.ones(8, np.float32))
+    result = invert("edit", inversion, "-d", tmp_path / "smile.npy", "--model", model, "-o", tmp_path / "out", "--device", "cpu")
+    assert result.code == 2 and "directions import" in result.err
+    result = invert("directions", "find", "--method", "text", "--model", model, "-o", tmp_path / "out", "--device", "cpu")
+    assert result.code == 2 and "--text" in result.err
+
+
 def test_plans(invert, model, smile, photos, tmp_path):
     plan = json.loads(invert("edit", photos / "a.png", "-d", smile, "-n", "-o", tmp_path / "out").out)
     assert plan["strengths"] == [-2, 0, 2] and len(plan["inputs"][0]["outputs"]) == 3 and not (tmp_path / "out").exists()
