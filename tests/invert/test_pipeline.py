@@ -196,7 +196,8 @@ def test_encoded_and_tuned(world, tmp_path):
 @pytest.mark.parametrize(
     "make, said",
     [(lambda smile: Edit("smlie"), "smlie"), (lambda smile: Edit(smile, rows="top"), "rows 'top'"),
-     (lambda smile: Edit(5), "of the type int"), (lambda smile: Edit(smile, hold=5), "of the type int"), (lambda smile: Edit(smile, rows=2.5), "rows 2.5"),
+     (lambda smile: Edit(5), "of the type int"), (lambda smile: Edit(smile, hold=5), "of the type int"),
+     (lambda smile: Edit(smile, rows=2.5), "rows 2.5"),
      (lambda smile: Set(smile, rows="99"), "rows '99'"), (lambda smile: Until(smile, "smile>>1"), "write smile"),
      (lambda smile: Mix("nowhere.png", rows="middle"), "neither a picture"), (lambda smile: Mix("seed:3", rows="from 40"), "from 40"),
      (lambda smile: Mix(3, rows="middle"), "of the type int"), (lambda smile: Mask("nowhere.png"), "nowhere.png"),
