@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from invert.attribution.channel import BLOCK, GREY, Channel
-from invert.attribution.fit import Effort, Fit, finish
+from invert.attribution.fit import Effort, Fit, run_noise
 from invert.attribution.groundwork import Groundwork
 from invert.attribution.laundering import Laundering
 from invert.attribution.registration import Placement
@@ -63,7 +63,7 @@ def examine(pictures: Sequence[tuple[Tensor, Laundering]], ground: Groundwork, m
     """
     effort = effort or Effort()
     settled = settle(pictures, ground, effort)
-    found = finish(settled.channel, ground, settled.searched, settled.is_const, effort)
+    found = run_noise(settled.channel, ground, settled.v, settled.is_const, effort, settled.curve, settled.searched)
     values = numbers(settled, found, ground, measure, [laundering for _, laundering in pictures])
     result = []
     for i, (_, laundering) in enumerate(pictures):
