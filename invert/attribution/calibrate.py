@@ -19,19 +19,17 @@ from invert.attribution.groundwork import Groundwork
 from invert.attribution.laundering import laundering_of
 from invert.attribution.measures import auc, rate_row, share_above
 from invert.attribution.score import Head, RatioCurve, mixed
-from invert.attribution.sources import FIRST_PORTRAIT, FIRST_SEED, PORTRAIT_SEED, Kept, Samples, Source, as_file
+from invert.attribution.sources import FIRST_PORTRAIT, FIRST_SEED, PORTRAIT_SEED, Kept, Source, as_file, own_source_of_seed
 from invert.reports import jsonable, options_sha256
 from stylegan_core.checkpoints.catalog import cache_folder
 from stylegan_core.errors import ImageError, UsageError
 from stylegan_core.features import Features
 from stylegan_core.files import write_json
-from stylegan_core.generator import Generator
 from stylegan_core.images import save_image
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.losses.perceptual import FeatureDistance
 from stylegan_core.provenance import model_sha256, version
 
-MAX_OWN_SEED, SEED_STEP = 1000, 1_000_000  # of own samples: every seed has as many numbers to itself
 PART = 12  # pictures of a part: one batch, one file
 SHARES = {"fit": 3, "calibration": 5, "test": 2}  # of ten
 CHAINS_OF = {"clean": ("clean",), "jpeg": ("jpeg",), "moved": ("resized", "cropped"), "processed": ("processed",)}  # class → chains
@@ -49,6 +47,7 @@ class Bench:
     measure: FeatureDistance
     effort: Effort
     folder: Path
+    calibration_folder: Path | None = None  # where the calibration's evidence is, when `folder` holds other pictures
 
     @property
     def measure_key(self) -> str:
@@ -70,13 +69,6 @@ def evidence_folder(sha256: str, measure: str, effort: Effort) -> Path:
     """Where evidence and calibration are kept: they differ with the distance, the effort and the version."""
     decides = {"measure": measure, "effort": asdict(effort), "version": VERSION}
     return model_folder(sha256) / options_sha256(decides)[:12]
-
-
-def own_samples(generator: Generator, seed: int = 0) -> Samples:
-    """The samples that a calibration with this seed is made of. Raises UsageError."""
-    if not 0 <= seed <= MAX_OWN_SEED:
-        raise UsageError(f"--seed {seed}: a whole number from 0 to {MAX_OWN_SEED} is allowed here")
-    return Samples(generator, first=FIRST_SEED + SEED_STEP * seed)
 
 
 def part_of(index: int) -> str:
@@ -197,7 +189,7 @@ def fit_one_class(bench: Bench, rows: Sequence[Measured], facts: Mapping[str, An
 
 def one_class(bench: Bench, wanted: Sequence[str], count: int, *, seed: int = 0, tell: Tell | None = None) -> Calibration:
     """From `count` own samples of each of these classes of laundering; those that are in the cache are not made again."""
-    own, collector = own_samples(bench.ground.generator, seed), Collector(bench, tell)
+    own, collector = own_source_of_seed(bench.ground.generator, seed), Collector(bench, tell)
     rows: list[Measured] = []
     made = 0
     for name in sorted({"clean", *wanted}):
@@ -268,6 +260,15 @@ def plan_facts(bench: Bench, own: Source, reals: Sequence[Source], others: Seque
         "seeds": {"own samples from": FIRST_SEED, "portraits": [PORTRAIT_SEED, FIRST_PORTRAIT]}, "shares": SHARES,
         "effort": asdict(bench.effort), "evidence": list(NAMES), "warnings": list(warnings),
     }  # fmt: skip
+
+
+def known_rows(folder: Path | None) -> list[Measured]:
+    """Everything that was measured for a calibration, from its folder."""
+    rows: list[Measured] = []
+    for path in sorted((folder / "parts").glob("*.json")) if folder is not None else []:
+        record = _json_of(path) or {}
+        rows += _read_part(path, str(record.get("key")), list(record.get("indices", []))) or []
+    return rows
 
 
 def _read_part(path: Path, key: str, indices: Sequence[int]) -> list[Measured] | None:

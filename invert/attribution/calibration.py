@@ -133,11 +133,11 @@ class Calibration:
             origin = SAMPLED if gap > TOLD_APART else RENDERED if gap < -TOLD_APART else None
         return Assessment(score, ratio, p_own, p_others, laundering_class, is_calibrated, origin)
 
-    def beyond(self, evidence: Evidence, shape: tuple[int, int]) -> str | None:
+    def beyond(self, found: Measured) -> str | None:
         """Why a picture is too degraded for what is known here, in words; None where it is not."""
-        found, scale = evidence.laundering, evidence.placement.scale(shape)
-        if scale < self.limits["scale"]:
-            return f"it has {scale:.2f} pixels per pixel of the model, less than the {self.limits['scale']:.2f} that were calibrated"
+        if found.scale < self.limits["scale"]:
+            known = self.limits["scale"]
+            return f"it has {found.scale:.2f} pixels per pixel of the model, less than the {known:.2f} that were calibrated"
         if found.quality is not None and found.quality < self.limits["quality"]:
             return f"its JPEG quality is {found.quality}, below the {self.limits['quality']:.0f} that were calibrated"
         if found.detail < self.limits["detail"]:

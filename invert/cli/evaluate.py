@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invert.cli import options
+from invert.cli import evaluate_attribution, options
 from invert.cli.app import command
 from invert.cli.console import Terminal
 from invert.cli.loading import load_for
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def build_app() -> typer.Typer:
     """The group of commands."""
     app = typer.Typer(name="evaluate", help="Measure what methods do on pictures whose truth is known.", no_args_is_help=True)
-    app.callback()(lambda: None)  # keeps `methods` a sub-command while it is the only one
+    app.callback()(lambda: None)
     command(app, "methods")(methods)
+    evaluate_attribution.register(app)
     return app
 
 
