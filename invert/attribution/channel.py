@@ -82,17 +82,9 @@ class Channel:
         values = {name: getattr(self, name).to(like) for name in self.__dataclass_fields__ if name != "is_halved"}
         return Channel(**values, is_halved=self.is_halved.to(like.device))
 
-    def shown(self, renders: Tensor, moves: Tensor | None = None) -> Tensor:
-        """[N, C, H, W] → [N, 3, H, W]: as the picture would show them, before rounding; 0 outside of it.
-
-        moves: [N, 3], by how much the picture lies elsewhere than was thought: right, down in pixels of the generator, logarithm
-        of how much smaller it shows things; differentiable. None = nowhere else.
-        """
-        rows, columns = self.rows, self.columns
-        if moves is not None:
-            rows = rows @ warping(renders.shape[2], moves[:, 1], moves[:, 2])
-            columns = columns @ warping(renders.shape[3], moves[:, 0], moves[:, 2])
-        return (rows[:, None] @ to_rgb(renders) @ columns[:, None].transpose(2, 3)) * self.mask
+    def shown(self, renders: Tensor) -> Tensor:
+        """[N, C, H, W] → [N, 3, H, W]: as the picture would show them, before rounding; 0 outside of it."""
+        return (self.rows[:, None] @ to_rgb(renders) @ self.columns[:, None].transpose(2, 3)) * self.mask
 
     def difference(self, renders: Tensor) -> Tensor:
         """[N, 3, H, W], 0 outside of the picture."""
@@ -149,16 +141,6 @@ def resampling(size: int, wanted: int, first: float, last: float) -> Tensor:
     range_px = torch.tensor([-2.0, 2.0]).repeat(size, 1)  # two more columns, so that overshoot is not clamped
     unit = torch.cat([torch.eye(size), range_px], dim=1)[None, None]
     return resize(unit, (wanted, size + 2), box=(0, first, size + 2, last))[0, 0, :, :size]
-
-
-def warping(size: int, move: Tensor, growth: Tensor) -> Tensor:
-    """move, growth: [N] → [N, size, size]: place i shows what lay at centre + (i - centre) · e^growth + move (Keys 1981)."""
-    places = torch.arange(size, device=move.device, dtype=move.dtype)
-    centre = (size - 1) / 2
-    wanted = ((places - centre) * growth.exp()[:, None] + move[:, None] + centre).clamp(0, size - 1)
-    t = (wanted[:, :, None] - places).abs()
-    near, far = ((1.5 * t - 2.5) * t) * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
-    return torch.where(t < 1, near, torch.where(t < 2, far, torch.zeros_like(t)))
 
 
 @lru_cache(maxsize=64)

@@ -18,7 +18,7 @@ from invert.attribution.groundwork import Groundwork, as_thumbnails
 from invert.attribution.minimise import minimise
 from stylegan_core.generator import Generator
 from stylegan_core.latent import Latent, LatentSpace
-from stylegan_core.losses.pixel import pyramid
+from stylegan_core.losses.pixel import multi_scale_square
 from stylegan_core.noise import Noise
 
 LEAST_EFFECT = 1e-2  # of a noise value on a picture, squared, in grey levels, below which its map stays
@@ -64,18 +64,10 @@ class Stage:
         return replace(self, channel=self.channel.take(rows), base={name: value[here] for name, value in self.base.items()})
 
 
-def residual(channel: Channel, images: Tensor, spread: float, moves: Tensor | None = None) -> Tensor:
-    """[M, values]: ½ its sum of squares is ½ ‖difference‖² / spread², over all scales alike, scaled to the number of values.
-
-    moves: see `Channel.shown`.
-    """
-    levels = pyramid(channel.shown(images, moves) - channel.target * channel.mask, channel.mask)
-    parts = []
-    for values, weights in levels:
-        assert weights is not None
-        scale = (channel.num_values / (weights.sum(dim=(1, 2, 3)) * values.shape[1] * len(levels))).sqrt() / spread
-        parts.append((values * weights.sqrt()).flatten(1) * scale[:, None])
-    return torch.cat(parts, dim=1)
+def coarse(channel: Channel, images: Tensor, spread: float) -> Tensor:
+    """[M]: ½ ‖difference‖² / spread² over all scales alike, scaled to the number of values that are compared."""
+    mean = multi_scale_square(channel.shown(images), channel.target * channel.mask, channel.mask)
+    return channel.num_values * mean / (2 * spread**2)
 
 
 def fine(channel: Channel, images: Tensor) -> Tensor:
@@ -188,8 +180,7 @@ def _run_w(stage: Stage, v: Tensor, num_steps: int, spread: float) -> InW:
 
     def value_of(rows: Stage, y: Tensor) -> tuple[Tensor, Tensor]:
         moved = (y * bend) @ ground.directions.t()
-        misfit = residual(rows.channel, rows.render(moved, {}), spread).square().sum(dim=1)
-        return misfit / 2, moved.square().sum(dim=1) / 2
+        return coarse(rows.channel, rows.render(moved, {}), spread), moved.square().sum(dim=1) / 2
 
     found = minimise(_by_parts(stage, value_of), (v @ ground.directions) / bend, num_steps)
     moved = (found.x * bend) @ ground.directions.t()

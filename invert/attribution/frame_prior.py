@@ -6,6 +6,7 @@ which what is seen is likeliest; and it completes what is not seen.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ class FramePrior:
     @classmethod
     def of(cls, thumbnails: Tensor) -> FramePrior:
         """thumbnails: [K, 3, s, s]."""
-        x = thumbnails.flatten(1)
+        x = smoothed(thumbnails, torch.ones_like(thumbnails[:1, :1])).flatten(1)
         mean = x.mean(dim=0)
         count = min(NUM_COMPONENTS, len(x) - 2)
         _, singular, directions = torch.linalg.svd(x - mean, full_matrices=False)
@@ -47,25 +48,37 @@ class FramePrior:
     def log_likelihood(self, seen: Tensor, mask: Tensor) -> Tensor:
         """[F]: per value that is seen. seen: [F, 3, side, side]; mask: [F, 1, side, side], 0 or 1."""
         weight, gap = self._gaps(seen, mask)
-        matrix, pull, solved = self._solved(weight, gap)
+        pull, solved, logs = self._solved(mask, gap)
         count = weight.sum(dim=1).clamp_min(1)
         squared = (gap.square().sum(dim=1) - (pull * solved).sum(dim=1)) / self.variance
-        logs = torch.log(torch.tensor(self.variance)) * (count - len(self.loadings)) + torch.logdet(matrix)
-        return -(squared + logs) / (2 * count)
+        return -(squared + math.log(self.variance) * (count - len(self.loadings)) + logs) / (2 * count)
 
     def completed(self, seen: Tensor, mask: Tensor) -> Tensor:
         """[F, 3, side, side]: what is seen, and the likeliest rest."""
-        weight, gap = self._gaps(seen, mask)
-        _, _, solved = self._solved(weight, gap)
+        _, gap = self._gaps(seen, mask)
+        _, solved, _ = self._solved(mask, gap)
         guess = (self.mean + solved @ self.loadings).view_as(seen)
         return seen * mask + guess * (1 - mask)
 
     def _gaps(self, seen: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         weight = mask.expand_as(seen).flatten(1)
-        return weight, (seen.flatten(1) - self.mean) * weight
+        return weight, (smoothed(seen, mask).flatten(1) - self.mean) * weight
 
-    def _solved(self, weight: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        size = len(self.loadings)
-        matrix = torch.stack([(self.loadings * row) @ self.loadings.t() for row in weight]) + self.variance * torch.eye(size)
+    def _solved(self, mask: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(pull of what is seen on the components, their likeliest values, log determinants); each mask is worked out once."""
         pull = gap @ self.loadings.t()
-        return matrix, pull, torch.linalg.solve(matrix, pull[:, :, None])[:, :, 0]
+        solved, logs = torch.zeros_like(pull), torch.zeros_like(pull[:, 0])
+        masks, which = mask.flatten(1).unique(dim=0, return_inverse=True)
+        for index, one in enumerate(masks):
+            rows = which == index
+            matrix = (self.loadings * one.repeat(3)) @ self.loadings.t()
+            factor = torch.linalg.cholesky(matrix + self.variance * torch.eye(len(matrix)))
+            solved[rows] = torch.cholesky_solve(pull[rows].t(), factor).t()
+            logs[rows] = 2 * factor.diagonal().log().sum()
+        return pull, solved, logs
+
+
+def smoothed(images: Tensor, mask: Tensor) -> Tensor:
+    """[F, C, s, s]: the mean of what is seen around every place, so that it does not matter how pictures were resampled."""
+    total = F.avg_pool2d(images * mask, 3, 1, 1, count_include_pad=True)
+    return total / F.avg_pool2d(mask, 3, 1, 1, count_include_pad=True).clamp_min(1e-6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,9 +22,11 @@ STEPS = 8  # of a frame's side, between places that are tried
 SMALLEST_OVERLAP = 0.45  # share of the frame that the picture must show
 SMALLEST_FRAME = 0.45  # of the generator's size, in pixels of the picture
 BEYOND = 0.55  # share of a frame that may lie outside of the picture
-LIKELIEST = 10  # places of the coarse search that are looked at again
+CLEARLY_LIKELIER = 0.6  # logarithm per value: by less than that, a picture of the model's shape is taken as a whole
+LIKELIEST = 4  # places of the coarse search that are looked at again
 FINER = ((0.06, 0.05), (0.03, 0.025), (0.015, 0.012))  # rounds around the best: moves as shares of the side, and of the size
 OWN_SIZE = 0.06  # of the generator's size: a placement as near to it is one at its own size where that is possible
+LEAST_LEFT = 0.6  # share of what is seen that must be left when it begins with a whole block of JPEG
 SNAP = 0.012  # of the generator's size: a placement as near to it is at it
 LARGEST_MOVE = 0.06  # of the frame's side, by one refinement
 WORDS = {"whole": "as a whole", "centre": "its centred square", "placed": "placed by search", "native": "a crop at its own size"}
@@ -52,14 +53,16 @@ class Placement:
         left, top, right, bottom = self.frame
         return math.sqrt((right - left) * (bottom - top) / (shape[0] * shape[1]))
 
-    def is_whole(self, pixels: Tensor) -> bool:
-        """Whether the picture shows the whole frame and nothing else, to a pixel."""
-        height, width = pixels.shape[2:]
-        return all(abs(edge - wanted) < 1 for edge, wanted in zip(self.frame, (0, 0, width, height)))
+    def overlap(self, pixels: Tensor) -> float:
+        """The share of the frame that the picture shows."""
+        left, top, right, bottom = self.frame
+        across = max(0.0, min(float(pixels.shape[3]), right) - max(0.0, left)) / (right - left)
+        down = max(0.0, min(float(pixels.shape[2]), bottom) - max(0.0, top)) / (bottom - top)
+        return across * down
 
 
 def hypotheses(pixels: Tensor, ground: Groundwork) -> list[Placement]:
-    """The placements that are worth a projection: first the upright ones, the plainest before others, then as many mirrored ones.
+    """The placements that are worth a projection: first the upright ones, the plainest before others, then the mirrored ones.
 
     pixels: [1, 3, h, w]. A picture of the generator's shape that looks like its samples is only tried as a whole.
     """
@@ -71,7 +74,8 @@ def hypotheses(pixels: Tensor, ground: Groundwork) -> list[Placement]:
     else:
         plain = Placement("centre", _centred(width, height, frame_width / frame_height))
     has_size = (width, height) == (frame_width, frame_height)
-    is_usual = plain.kind == "whole" and float(_likelihoods(pixels, ground.frame_prior, [plain.frame])[0]) > ground.usual_likelihood
+    plainly = float(_likelihoods(pixels, ground.frame_prior, [plain.frame])[0])
+    is_usual = plain.kind == "whole" and plainly > ground.usual_likelihood
     found = []
     for side in (False, True):
         picture = pixels.flip(3) if side else pixels
@@ -82,7 +86,8 @@ def hypotheses(pixels: Tensor, ground: Groundwork) -> list[Placement]:
         if placed is not None and not ("native" in frames and abs((placed[2] - placed[0]) / frame_width - 1) < OWN_SIZE):
             frames["placed"] = placed
         values = _likelihoods(picture, ground.frame_prior, list(frames.values())).tolist()
-        found += [Placement(kind, frame, side, value) for (kind, frame), value in zip(frames.items(), values)]
+        found += [Placement(kind, frame, side, value) for (kind, frame), value in zip(frames.items(), values)
+                  if kind != "placed" or plain.kind != "whole" or value > plainly + CLEARLY_LIKELIER]  # fmt: skip
     return found
 
 
@@ -101,8 +106,11 @@ def channel_of(pixels: Tensor, laundering: Laundering | None, placement: Placeme
         down, across = (0, 0) if laundering is None else laundering.offset
         across = (width - across) % BLOCK if placement.is_mirrored else across
         (first_x, last_x), (first_y, last_y) = _inside(left, right, width), _inside(top, bottom, height)
-        if quantiser is not None:  # from the first whole block on
-            first_x, first_y = first_x + (across - first_x) % BLOCK, first_y + (down - first_y) % BLOCK
+        if quantiser is not None:  # from the first whole block on, where enough is left
+            aligned_x, aligned_y = first_x + (across - first_x) % BLOCK, first_y + (down - first_y) % BLOCK
+            left_over = max(0, last_x - aligned_x) * max(0, last_y - aligned_y)
+            is_enough = left_over >= LEAST_LEFT * (last_x - first_x) * (last_y - first_y)
+            first_x, first_y, quantiser = (aligned_x, aligned_y, quantiser) if is_enough else (first_x, first_y, None)
         part = pixels[:, :, first_y:last_y, first_x:last_x][:, :, : shape[0], : shape[1]]
         last_x, last_y = first_x + part.shape[3], first_y + part.shape[2]
         box = ((first_x - left) / per_x, (first_y - top) / per_y, (last_x - left) / per_x, (last_y - top) / per_y)
@@ -112,19 +120,6 @@ def channel_of(pixels: Tensor, laundering: Laundering | None, placement: Placeme
     source = (left + first_x * per_x, top + first_y * per_y, left + last_x * per_x, top + last_y * per_y)
     part = resize(pixels, (last_y - first_y, last_x - first_x), box=_clipped(source, width, height))
     return Channel.of(part, (first_x, first_y, last_x, last_y), shape, blur=blur)
-
-
-def moved(placement: Placement, moves: Sequence[float], shape: tuple[int, int]) -> Placement:
-    """The placement after moves as `Channel.shown` takes them."""
-    left, top, right, bottom = placement.frame
-    height, width = shape
-    shrink = math.exp(-moves[2])
-    edges = []
-    for first, last, size, move in ((left, right, width, moves[0]), (top, bottom, height, moves[1])):
-        per, centre = (last - first) / size, (first + last) / 2
-        edges.append((centre - (size / 2 + move) * shrink * per, centre + (size / 2 - move) * shrink * per))
-    (left, right), (top, bottom) = edges
-    return replace(placement, frame=(left, top, right, bottom))
 
 
 def snapped(placement: Placement, pixels: Tensor, shape: tuple[int, int]) -> Placement:

@@ -13,7 +13,7 @@ from invert.attribution.channel import GREY, Channel
 from invert.attribution.fit import Effort, Search, guessed, run_w, search
 from invert.attribution.groundwork import Groundwork
 from invert.attribution.laundering import Laundering
-from invert.attribution.registration import Placement, channel_of, hypotheses, refined
+from invert.attribution.registration import SMALLEST_OVERLAP, Placement, channel_of, hypotheses, refined
 from stylegan_core.images import to_rgb
 from stylegan_core.latent import Latent, LatentSpace
 
@@ -22,7 +22,7 @@ TRIAL_STEPS, SECOND_STEPS = 10, 15  # of every placement, and again of the best 
 TRIAL_SPREAD = 24 * GREY  # forgiving: a wrong placement then costs more than an unlikely w
 KEPT = 3  # placements of a picture that are tried again, the best upright and the best mirrored one among them
 PLAIN, UPRIGHT = 0.8, 0.6  # by how much another placement than the plainest, and a mirrored one, must fit better
-SIGHT, LEAST_LIKELY = 20.0, -3.0  # how much the likelihood of what is seen counts beside the fit; no less than that is told apart
+SIGHT, LEAST_LIKELY = 8.0, -3.0  # how much the likelihood of what is seen counts beside the fit; no less than that is told apart
 MOVED_PX = 0.4  # of the picture: less is no move
 BLURS = (0.0, 0.5, 0.8, 1.2)  # pixels of the picture
 GAIN = 0.9  # blur must lessen the difference by this factor
@@ -84,9 +84,8 @@ def _placed(pixels: Sequence[Tensor], ground: Groundwork, effort: Effort) -> lis
     trials = []
     for i, picture in enumerate(pixels):
         found = hypotheses(picture, ground)
-        half = len(found) // 2
-        for n, placement in enumerate(found):
-            price = (1.0 if n in (0, half) else 1 / PLAIN) * (1.0 if n < half else 1 / UPRIGHT)
+        for placement in found:
+            price = (1.0 if placement.kind == found[0].kind else 1 / PLAIN) * (1 / UPRIGHT if placement.is_mirrored else 1.0)
             trials.append(Trial(i, placement, price))
     tried = _tried(trials, pixels, ground, TRIAL_STEPS, TRIAL_SPREAD)
     counts = [sum(trial.owner == i for trial in tried) for i in range(len(pixels))]
@@ -134,7 +133,9 @@ def _settled(placement: Placement, pixels: Tensor, render: Tensor) -> Placement:
     shape = (render.shape[2], render.shape[3])
     new = refined(placement, pixels, render)
     move = max(abs(a - b) for a, b in zip(new.frame, placement.frame))
-    if move < MOVED_PX * max(1.0, placement.scale(shape)) or not _is_nearer(new, placement, pixels, render):
+    if move < MOVED_PX * max(1.0, placement.scale(shape)) or new.overlap(pixels) < SMALLEST_OVERLAP:
+        return placement
+    if not _is_nearer(new, placement, pixels, render):
         return placement
     return replace(new, kind="placed" if placement.kind in ("whole", "centre") else placement.kind)
 
@@ -143,9 +144,6 @@ def _is_nearer(new: Placement, old: Placement, pixels: Tensor, render: Tensor) -
     """Whether the render lies clearly better on the picture in the new place."""
     gaps = []
     for placement in (new, old):
-        left, top, right, bottom = placement.frame
-        if right - left < 4 or bottom - top < 4 or right < 4 or bottom < 4 or left > pixels.shape[3] - 4 or top > pixels.shape[2] - 4:
-            return False
         channel = channel_of(pixels, None, placement, (render.shape[2], render.shape[3]))
         shown = float(channel.mask.mean())
         gaps.append(float(channel.difference(render).square().sum() / channel.num_values.clamp_min(1)) / max(shown, 1e-3) ** 0.5)
