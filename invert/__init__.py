@@ -7,6 +7,10 @@ from typing import Any
 
 _HOMES = {
     "project": "invert.api",
+    "Pipeline": "invert.pipeline",
+    "Direction": "invert.editing.direction",
+    "mix": "invert.editing.mixing",
+    "interpolate": "invert.editing.interpolation",
     "attribute": "invert.attribution.attribute",
     "Inversion": "stylegan_core.inversion",
     "load_generator": "stylegan_core.checkpoints.registry",
@@ -17,6 +21,10 @@ _HOMES = {
 
 __all__ = [  # noqa: RUF022  (reading order)
     "project",
+    "Pipeline",
+    "Direction",
+    "mix",
+    "interpolate",
     "attribute",
     "Inversion",
     "load_generator",

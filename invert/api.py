@@ -40,6 +40,7 @@ def project(
     device: str = "auto",
     restarts: int | None = None,
     class_index: int | str | None = None,
+    transform: bool = False,
     fit: str = "crop",
     mask: Picture | None = None,
     callback: Callback | None = None,
@@ -48,14 +49,15 @@ def project(
 
     image: a path, a Pillow picture, an array [H, W], [H, W, 1, 3 or 4] uint8, or a tensor [C, H, W] or [N, C, H, W] in
     [-1, 1]. model: a short name, a checkpoint, or a generator (which stays on its device). space: 'z', 'w', 'w+', 's'.
-    steps, restarts: None = the preset's. class_index: of a conditional model, or 'search'. fit: 'crop', 'pad',
-    'stretch'. mask: white where the picture counts, the same size as the picture; None = everywhere. The options are
-    those of `invert project`; its errors are subclasses of `stylegan_core.errors.InvertError`.
+    steps, restarts: None = the preset's. class_index: of a conditional model, or 'search'. transform: find rotation and
+    motion of a StyleGAN3's input too. fit: 'crop', 'pad', 'stretch'. mask: white where the picture counts, the same size
+    as the picture; None = everywhere. The options are those of `invert project`; its errors are subclasses of
+    `stylegan_core.errors.InvertError`.
     """
     from invert.projectors.project import project_images
 
-    options = ProjectOptions(space, preset, steps, seed, perceptual, start, restarts, class_index, fit).validate()
-    loaded = _loaded(model, device)
+    options = ProjectOptions(space, preset, steps, seed, perceptual, start, restarts, class_index, fit, transform=transform).validate()
+    loaded = loaded_model(model, device)
     generator = loaded.generator
     pictures = _pictures(image, keep_alpha=generator.img_channels == 4)
     fitted = [images.fit(picture, generator, mode=fit) for picture in pictures]
@@ -71,7 +73,8 @@ def project(
     return replace(inversion, geometry=geometry, metadata={**inversion.metadata, **facts})
 
 
-def _loaded(model: Any, device: str) -> LoadedModel:
+def loaded_model(model: Any, device: str = "auto") -> LoadedModel:
+    """A short name, a checkpoint (on `device`) or a generator (where it is), with the name and hashes that records need."""
     if isinstance(model, (str, os.PathLike)):
         return load_model(os.fspath(model), resolve_device(device))
     name = getattr(model, "provenance", {}).get("file", type(model).__name__)
@@ -81,15 +84,16 @@ def _loaded(model: Any, device: str) -> LoadedModel:
 def _pictures(image: Picture | Sequence[Picture], *, keep_alpha: bool) -> list[Tensor]:
     """[1, C, H, W] each."""
     if isinstance(image, Tensor) and image.ndim == 4:
-        return [_picture(one, keep_alpha=keep_alpha) for one in image.split(1)]
+        return [picture_of(one, keep_alpha=keep_alpha) for one in image.split(1)]
     if isinstance(image, (list, tuple)):
         if not image:
             raise ImageError("there is no picture to project")
-        return [_picture(one, keep_alpha=keep_alpha) for one in image]
-    return [_picture(image, keep_alpha=keep_alpha)]  # type: ignore[arg-type]
+        return [picture_of(one, keep_alpha=keep_alpha) for one in image]
+    return [picture_of(image, keep_alpha=keep_alpha)]  # type: ignore[arg-type]
 
 
-def _picture(image: Picture, *, keep_alpha: bool) -> Tensor:
+def picture_of(image: Picture, *, keep_alpha: bool = False) -> Tensor:
+    """[1, C, H, W] of a path, a Pillow picture, an array or a tensor. Raises ImageError."""
     if isinstance(image, (str, os.PathLike)):
         return images.load_image(image, background=None if keep_alpha else "white")
     if isinstance(image, Image.Image):
@@ -114,6 +118,6 @@ def _mask(mask: Picture | None, geometry: dict[str, Any], own: Tensor | None) ->
     if isinstance(mask, (str, os.PathLike)):
         region = images.load_mask(mask)
     else:
-        region = (images.to_channels(_picture(mask, keep_alpha=False), 1) + 1) / 2
+        region = (images.to_channels(picture_of(mask, keep_alpha=False), 1) + 1) / 2
     fitted = images.fit_mask(region, geometry)
     return fitted if own is None else fitted * own

@@ -118,7 +118,7 @@ def bench(cases: Sequence[Case], variants: Sequence[str] = ("eager",), *, repeat
         for passes, work in enumerate(WORKS, start=1):
             if callback is not None:
                 callback(f"{case.name} batch {case.batch} {work}")
-            times = _alternate({name: _step(render, ws, work) for name, render in renders.items()}, repeats, seconds, device)
+            times = alternate({name: _step(render, ws, work) for name, render in renders.items()}, repeats, seconds, device)
             floor = 1e3 * passes * convolution_operations(generator, case.batch) / rate
             reference = statistics.median(times[GROUPED])
             for name, values in times.items():
@@ -136,7 +136,7 @@ def machine(device: torch.device) -> Machine:
 def matmul_rate(device: torch.device, dtype: torch.dtype, size: int = 1536) -> float:
     """Operations per second of large matrix products: the best of a few."""
     a = torch.randn(size, size, device=device).to(dtype)
-    times = _alternate({"": lambda: a @ a}, 4, 2.0, device)[""]
+    times = alternate({"": lambda: a @ a}, 4, 2.0, device)[""]
     return 2 * size**3 / min(times)
 
 
@@ -173,7 +173,7 @@ def _step(render: Callable[[Tensor], Tensor], ws: Tensor, work: str) -> Callable
     return forward if work == "forward" else backward
 
 
-def _alternate(steps: Mapping[str, Callable[[], Any]], repeats: int, seconds: float, device: torch.device) -> dict[str, list[float]]:
+def alternate(steps: Mapping[str, Callable[[], Any]], repeats: int, seconds: float, device: torch.device) -> dict[str, list[float]]:
     """Seconds of every step, which take turns; a first turn is not counted unless it has used up the time."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     started = time.perf_counter()

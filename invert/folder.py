@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invert.jobs import (
+    JobOptions,
     Outputs,
-    ProjectOptions,
     Task,
     default_batch,
     is_inversion_done,
@@ -49,7 +49,7 @@ class Execution:
 def project_folder(
     outputs: Mapping[Path, Outputs],
     model: LoadedModel,
-    options: ProjectOptions,
+    options: JobOptions,
     execution: Execution,
     folder: Path,
     *,
@@ -99,7 +99,7 @@ def _finished_before(task: Task, model: LoadedModel, report: Report) -> dict[str
 def _work(
     tasks: list[Task],
     model: LoadedModel,
-    options: ProjectOptions,
+    options: JobOptions,
     execution: Execution,
     *,
     on_step: Callable[[Step], None],

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from invert.inputs import check_outputs, stem_of
+from invert.reading import MAX_PIXELS, check_reading, mask_for, read_picture
 from invert.reports import DONE, FAILED, options_sha256
 from stylegan_core.errors import (
     DownloadError,
@@ -19,16 +20,48 @@ from stylegan_core.errors import (
     WeightsNotFoundError,
 )
 from stylegan_core.files import display
-from stylegan_core.image_reader import FIT_MODES, MAX_PIXELS, parse_color
 from stylegan_core.provenance import file_sha256, version
 from stylegan_core.seeds import MAX_SEED
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from invert.loaded import LoadedModel
+    from stylegan_core.generator import Generator
+    from stylegan_core.inversion import Inversion
+    from stylegan_core.progress import Callback
 
 # What is wrong with the command and not with one picture: it ends the work instead of failing every picture in turn.
 ABORTING = (UsageError, WeightsNotFoundError, MissingExtraError, DownloadError)
 SPACES = ("z", "w", "w+", "s")
+
+
+class JobOptions(Protocol):
+    """What decides the results of a command that turns pictures into inversions: `project`, `encode`, `tune`."""
+
+    @property
+    def space(self) -> str: ...
+    @property
+    def preset(self) -> str: ...
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def perceptual(self) -> str: ...
+
+    def hashed(self, source: Path) -> dict[str, Any]:
+        """What goes into the options hash of this picture."""
+        ...
+
+    def read(self, source: Path, generator: Generator) -> tuple[Tensor, dict[str, Any], Tensor | None]:
+        """(target [1, C, R, R], geometry, mask [1, 1, R, R] or None)."""
+        ...
+
+    def run(self, targets: Tensor, generator: Generator, *, mask: Tensor | None = None, callback: Callback | None = None,
+            sources: Sequence[Path] = ()) -> Inversion:
+        """N pictures → one Inversion of N images. sources: their files."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,25 +79,21 @@ class ProjectOptions:
     fit: str = "crop"
     background: str = "white"
     max_pixels: int = MAX_PIXELS
+    transform: bool = False  # also find rotation and motion of the generator's input (StyleGAN3)
     mask: str | None = None  # a picture, or a folder with a mask of the same stem for each picture
+    encoder: str = "auto"  # a name or a file that a start needs; auto = that of the model's card
 
     def validate(self) -> ProjectOptions:
         """Returns self; raises UsageError before any work for values that can never be right."""
         if self.space not in SPACES:
             raise UsageError(f"--space {self.space!r}: one of {', '.join(SPACES)} is allowed")
-        if self.fit not in FIT_MODES:
-            raise UsageError(f"--fit {self.fit!r}: one of {', '.join(FIT_MODES)} is allowed")
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"--steps {self.steps}: a whole number from 1 is allowed")
         if self.restarts is not None and self.restarts < 1:
             raise UsageError(f"--restarts {self.restarts}: a whole number from 1 is allowed")
         if not 0 <= self.seed <= MAX_SEED:
             raise UsageError(f"--seed {self.seed}: a whole number from 0 to {MAX_SEED} is allowed")
-        if self.max_pixels < 1:
-            raise UsageError("--max-megapixels: a number above 0 is allowed")
-        if self.mask is not None and not Path(self.mask).exists():
-            raise UsageError(f"--mask {display(self.mask)} does not exist")
-        parse_color(self.background)
+        check_reading(self)
         return self
 
     def hashed(self, source: Path) -> dict[str, Any]:
@@ -74,8 +103,23 @@ class ProjectOptions:
         values["mask"] = None if mask is None else file_sha256(mask)
         if Path(self.start).is_file():
             values["start"] = file_sha256(self.start)
+        if Path(self.encoder).is_file():
+            values["encoder"] = file_sha256(self.encoder)
         del values["max_pixels"]
+        if not self.transform:
+            del values["transform"]  # so that the hash of what was made before stays
         return values
+
+    def read(self, source: Path, generator: Generator) -> tuple[Tensor, dict[str, Any], Tensor | None]:
+        """(target [1, C, R, R], geometry, mask [1, 1, R, R] or None)."""
+        return read_picture(source, generator, self)
+
+    def run(self, targets: Tensor, generator: Generator, *, mask: Tensor | None = None, callback: Callback | None = None,
+            sources: Sequence[Path] = ()) -> Inversion:
+        """N pictures → one Inversion of N images. sources: their files."""
+        from invert.projectors.project import project_images
+
+        return project_images(targets, generator, self, mask=mask, callback=callback)
 
 
 @dataclass(frozen=True)
@@ -136,7 +180,7 @@ def plan_outputs(sources: Sequence[Path], folder: Path, video: Path | None) -> d
     return outputs
 
 
-def plan_task(source: Path, outputs: Outputs, options: ProjectOptions) -> Task:
+def plan_task(source: Path, outputs: Outputs, options: JobOptions) -> Task:
     """Raises ImageError when the input is no readable file, OutputError when a file that is not ours is in the way."""
     from stylegan_core.image_reader import check_file
 
@@ -151,7 +195,7 @@ def plan_task(source: Path, outputs: Outputs, options: ProjectOptions) -> Task:
 
 
 def project_record(
-    key: str, options: ProjectOptions, model: LoadedModel, *, task: Task | None = None,
+    key: str, options: JobOptions, model: LoadedModel, *, task: Task | None = None,
     facts: Mapping[str, Any] | None = None, psnr: float | None = None, ssim: float | None = None,
     error: BaseException | None = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -163,7 +207,7 @@ def project_record(
         "model": model.name,
         "model_sha256": model.sha256,
         "model_file_sha256": model.file_sha256,
-        "space": options.space,
+        "space": known.get("space", options.space),
         "preset": options.preset,
         "seed": options.seed,
         "steps": known.get("steps", options.steps),
@@ -191,21 +235,6 @@ def is_inversion_done(task: Task, model_sha256: str) -> bool:
         return False
     wanted = {"input_sha256": task.sha256, "options_sha256": task.options_sha256, "model_sha256": model_sha256}
     return all(facts.get(key) == value for key, value in wanted.items())
-
-
-def mask_for(mask: str | None, source: Path) -> Path | None:
-    """The mask of this picture: the file itself, or the one of the same stem in a folder; None where there is none."""
-    if mask is None:
-        return None
-    path = Path(mask)
-    if not path.is_dir():
-        return path
-    matches = sorted(file for file in path.iterdir() if file.stem == source.stem and not file.is_dir())
-    if len(matches) > 1:
-        raise UsageError(
-            f"--mask {display(path)}: {display(matches[0].name)} and {display(matches[1].name)} are both for {display(source.stem)}"
-        )
-    return matches[0] if matches else None
 
 
 def split_batches(tasks: Sequence[Task], batch: int, num_workers: int) -> list[list[Task]]:

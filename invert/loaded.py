@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stylegan_core.errors import UsageError
+from stylegan_core.errors import UnknownCheckpointError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -31,10 +31,25 @@ def load_model(name: str, device: torch.device | str = "cpu", *, progress: Calla
     from stylegan_core.checkpoints.registry import load_generator
     from stylegan_core.provenance import model_sha256
 
-    generator = load_generator(name, progress=progress)
+    try:
+        generator = load_generator(name, progress=progress)
+    except UnknownCheckpointError as error:
+        if "encoders.load_encoder" not in str(error):
+            raise
+        generator = _decoder_of(name)
     sha256 = model_sha256(generator)
     provenance: Mapping[str, Any] = generator.provenance
     return LoadedModel(name, generator.to(device), sha256, provenance.get("model_file_sha256"), tuple(provenance.get("warnings", ())))
+
+
+def _decoder_of(name: str) -> Any:
+    """The generator inside a published encoder file."""
+    from encoders.checkpoints import load_encoder
+    from stylegan_core.provenance import file_sha256
+
+    generator = load_encoder(name).generator
+    object.__setattr__(generator, "provenance", {**generator.provenance, "model_file_sha256": file_sha256(name)})
+    return generator
 
 
 def class_label(generator: Generator, index: int | None) -> Tensor | None:

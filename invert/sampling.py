@@ -25,6 +25,7 @@ class Sampler:
     cutoff: int | None = None
     class_index: int | None = None
     noise_mode: str = "const"
+    pose: tuple[float, float, float] | None = None  # degrees, widths right and down that the input was moved by; None = not
 
     @property
     def generator(self) -> Generator:
@@ -55,4 +56,5 @@ class Sampler:
             "cutoff": self.cutoff,
             "class": self.class_index,
             "noise_mode": self.noise_mode,
+            **({} if self.pose is None else dict(zip(("rotate", "right", "down"), self.pose))),
         }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from invert.jobs import ABORTING, ProjectOptions, Task, project_record
+from invert.jobs import ABORTING, JobOptions, Task, project_record
 from invert.loaded import LoadedModel, load_model
 from stylegan_core.errors import InvertError
 from stylegan_core.files import display
@@ -41,7 +41,7 @@ class Shard:
     device: str
     batches: list[list[Task]]
     model_name: str
-    options: ProjectOptions
+    options: JobOptions
     with_metadata: bool
     threads: int
     render_threads: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stylegan_core.errors import MissingExtraError, UsageError
 from stylegan_core.files import atomic_write, display
@@ -32,17 +32,22 @@ def check_video(path: Path) -> None:
         )
 
 
-def save_video(frames: Sequence[np.ndarray], path: Path, *, fps: int = 20) -> None:
-    """frames: [H, W, 3] uint8 of one size. Whole or not at all; the last frame is held for a second."""
+def save_video(
+    frames: Sequence[np.ndarray], path: Path, *, fps: int = 20, note: str | None = None, is_held: bool = True
+) -> None:
+    """frames: [H, W, 3] uint8 of one size. Whole or not at all; the last frame is held for a second unless is_held is False.
+
+    note: how it was made, kept as the file's comment; None = nothing.
+    """
     check_video(path)
     if not frames:
         raise UsageError(f"no frames for {display(path)}: nothing was rendered")
-    held = [*frames, *[frames[-1]] * round(HOLD_SECONDS * fps)]
+    held = [*frames, *[frames[-1]] * round(HOLD_SECONDS * fps)] if is_held else list(frames)
     with atomic_write(path) as temporary:
         if path.suffix.lower() == ".mp4":
-            _write_mp4(held, temporary, fps)
+            _write_mp4(held, temporary, fps, note)
         else:
-            _write_with_pillow(frames, temporary, path.suffix.lower(), fps)
+            _write_with_pillow(frames, temporary, path.suffix.lower(), fps, note, is_held=is_held)
 
 
 class Recorder:
@@ -75,22 +80,28 @@ def _frame(target: Tensor, image: Tensor) -> np.ndarray:
     return to_u8(grid(magnify(pair), columns=2))[0].numpy()
 
 
-def _write_with_pillow(frames: Sequence[np.ndarray], path: Path, suffix: str, fps: int) -> None:
+def _write_with_pillow(
+    frames: Sequence[np.ndarray], path: Path, suffix: str, fps: int, note: str | None = None, *, is_held: bool = True
+) -> None:
     from PIL import Image
 
     pictures = [Image.fromarray(frame) for frame in frames]
-    times = [round(1000 / fps)] * (len(frames) - 1) + [round(1000 * HOLD_SECONDS)]
-    options = {"quality": 90, "method": 4} if suffix == ".webp" else {"optimize": False}
+    times = [round(1000 / fps)] * (len(frames) - 1) + [round(1000 * (HOLD_SECONDS if is_held else 1 / fps))]
+    options: dict[str, Any] = {"quality": 90, "method": 4} if suffix == ".webp" else {"optimize": False}
+    if note is not None:
+        options |= {"xmp": note.encode()} if suffix == ".webp" else {"comment": note.encode()}
     pictures[0].save(path, format=suffix[1:].upper(), save_all=True, append_images=pictures[1:], duration=times, loop=0, **options)
 
 
-def _write_mp4(frames: Sequence[np.ndarray], path: Path, fps: int) -> None:
+def _write_mp4(frames: Sequence[np.ndarray], path: Path, fps: int, note: str | None = None) -> None:
     import av
     import numpy as np
 
     height, width = frames[0].shape[:2]
     even = ((0, height % 2), (0, width % 2), (0, 0))  # the pixel format halves colour: sides must be even
     with av.open(str(path), "w", format="mp4") as container:
+        if note is not None:
+            container.metadata["comment"] = note
         stream = container.add_stream("libx264", rate=fps, options={"crf": "16"})
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         for frame in frames:

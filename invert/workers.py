@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from invert.jobs import ABORTING, ProjectOptions, Task, is_inversion_done, mask_for, project_record
+from invert.jobs import ABORTING, JobOptions, Task, is_inversion_done, project_record
 from invert.loaded import LoadedModel
 from invert.rendering import metadata_of, render_file
 from invert.reports import jsonable
@@ -66,7 +66,7 @@ class Worker:
     """Projects batches with one model on one device and tells what happens through its two callbacks."""
 
     model: LoadedModel
-    options: ProjectOptions
+    options: JobOptions
     device: torch.device
     on_step: Callable[[Step], None]
     on_record: Callable[[str, dict[str, Any]], None]
@@ -91,14 +91,8 @@ class Worker:
         return has_video and is_inversion_done(task, self.model.sha256)
 
     def _load(self, task: Task) -> Subject | None:
-        background = None if self.model.generator.img_channels == 4 else self.options.background
         try:
-            image = images.load_image(task.source, background=background, max_pixels=self.options.max_pixels)
-            target, geometry, mask = images.fit(image, self.model.generator, mode=self.options.fit)
-            painted = mask_for(self.options.mask, task.source)
-            if painted is not None:
-                region = images.fit_mask(images.load_mask(painted), geometry)
-                mask = region if mask is None else region * mask
+            target, geometry, mask = self.options.read(task.source, self.model.generator)
             return Subject(task, target, geometry, mask)
         except InvertError as error:
             self.on_record(task.key, self._record(task, error=error))
@@ -125,8 +119,6 @@ class Worker:
 
     def _project(self, subjects: Sequence[Subject]) -> None:
         """Projects one batch and saves its inversions."""
-        from invert.projectors.project import project_images
-
         started = time.monotonic()
         targets = torch.cat([subject.target for subject in subjects]).to(self.device)
         mask = None
@@ -142,7 +134,8 @@ class Worker:
             mean = None if info.psnr is None else float(info.psnr.mean())
             self.on_step(Step(keys, info.step, info.num_steps, mean, time.monotonic() - started))
 
-        inversion = project_images(targets, self.model.generator, self.options, mask=mask, callback=callback)
+        sources = [subject.task.source for subject in subjects]
+        inversion = self.options.run(targets, self.model.generator, mask=mask, callback=callback, sources=sources)
         seconds = (time.monotonic() - started) / len(subjects)
         for i, subject in enumerate(subjects):
             if recorder is not None and subject.task.outputs.video is not None:

@@ -53,3 +53,7 @@ class OutputError(InvertError):
 
 class TrainingError(InvertError):
     """A training run that cannot go on: losses not finite, a snapshot of another configuration."""
+
+
+class DirectionError(InvertError):
+    """A direction that cannot be read, or that does not fit the model or the inversion."""

@@ -52,6 +52,7 @@ MIN_SIDE_PX = 2
 MAX_FILE_BYTES = 1 << 30
 MAX_PROFILE_BYTES = 4 << 20
 Color = tuple[int, int, int]
+Source = str | os.PathLike[str] | io.BytesIO
 
 # What Pillow's decoders raise for damaged data; all of them mean the same to a person.
 _DECODER_ERRORS = (
@@ -78,13 +79,24 @@ def read_image(path: str | os.PathLike[str], *, background: str | None = "white"
 
     background: colour under transparent pixels; None keeps the transparency: [H, W, 4] for a picture that has any.
     """
-    color = None if background is None else parse_color(background)
     name = display(Path(path))
     check_file(path, name)
+    return _read(path, name, background, max_pixels)
+
+
+def read_image_bytes(data: bytes, name: str, *, background: str | None = "white", max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The same of a file in memory (from an archive, a data base). name: what errors call it."""
+    if not data:
+        raise ImageError(f"{display(name)} is empty (0 bytes)")
+    return _read(io.BytesIO(data), display(name), background, max_pixels)
+
+
+def _read(source: Source, name: str, background: str | None, max_pixels: int) -> np.ndarray:
+    color = None if background is None else parse_color(background)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns about odd metadata and sizes; our own limits decide
         try:
-            with _open(path, name, max_pixels) as image:
+            with _open(source, name, max_pixels) as image:
                 _check_size(image.size, name, max_pixels)
                 image.seek(0)
                 image.load()
@@ -142,27 +154,30 @@ def check_file(path: str | os.PathLike[str], name: str) -> None:
         raise ImageError(f"{name} is too large: {facts.st_size / 1e9:.3g} GB, at most {MAX_FILE_BYTES / 1e9:.3g} are read")
 
 
-def _open(path: str | os.PathLike[str], name: str, max_pixels: int) -> Image.Image:
+def _open(source: Source, name: str, max_pixels: int) -> Image.Image:
     try:
         Image.init()
-        return Image.open(path, formats=[kind for kind in FORMATS if kind in Image.OPEN])
+        return Image.open(source, formats=[kind for kind in FORMATS if kind in Image.OPEN])
     except PermissionError:
         raise ImageError(f"{name} cannot be opened: permission denied") from None
     except Image.UnidentifiedImageError:
         pass
-    with open(path, "rb") as file:
-        start = file.read(512)
+    if isinstance(source, io.BytesIO):
+        start = source.getvalue()[:512]
+    else:
+        with open(source, "rb") as file:
+            start = file.read(512)
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
-        return _open_heif(path, name, max_pixels)
+        return _open_heif(source, name, max_pixels)
     raise ImageError(f"{name} is {_what_it_is(start)}; PNG, JPEG, WebP, TIFF, GIF, BMP, PPM and AVIF pictures are read")
 
 
-def _open_heif(path: str | os.PathLike[str], name: str, max_pixels: int) -> Image.Image:
+def _open_heif(source: Source, name: str, max_pixels: int) -> Image.Image:
     try:
         import pillow_heif
     except ImportError:
         raise ImageError(f"{name} is a HEIC picture, which needs the extra 'heif': pip install 'invert-gan[heif]'") from None
-    heif = pillow_heif.open_heif(path)
+    heif = pillow_heif.open_heif(source)
     _check_size(heif.size, name, max_pixels)
     return heif.to_pillow()
 

@@ -171,6 +171,10 @@ def fit_mask(mask: Tensor, geometry: Mapping[str, Any]) -> Tensor:
     if tuple(mask.shape[2:]) != (height, width):
         raise ImageError(f"the mask is {mask.shape[3]}×{mask.shape[2]}, the picture {width}×{height}; they must have the same size")
     out_width, out_height = geometry["size"]
+    if "quad" in geometry:
+        from stylegan_core.align import crop, quad_of
+
+        return crop(mask, quad_of(geometry), (out_height, out_width)).clamp(0, 1)
     left, top, right, bottom = geometry["pads"]
     inner = resize(mask, (out_height - top - bottom, out_width - left - right), box=tuple(geometry["box"]))
     return pad(inner, (left, right, top, bottom)).clamp(0, 1)
@@ -183,7 +187,11 @@ def picture_proper(images: Tensor, generator: PictureShape) -> Tensor:
 
 
 def paste(render: Tensor, photo: Tensor, geometry: Mapping[str, Any]) -> Tensor:
-    """Puts a render [1, C, R, R] back into the photo [1, 3, H, W] that `fit` took it from → [1, 3, H, W]."""
+    """Puts a render [1, C, R, R] back into the photo [1, 3, H, W] that `fit` or `align` took it from → [1, 3, H, W]."""
+    if "quad" in geometry:
+        from stylegan_core.align import paste as paste_quad
+
+        return paste_quad(render, photo, geometry)
     width, height = geometry["source_size"]
     if tuple(photo.shape[2:]) != (height, width):
         raise ImageError(f"the photo is {photo.shape[3]}×{photo.shape[2]}, the inversion is of {width}×{height}; give the same photo")

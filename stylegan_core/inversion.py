@@ -24,10 +24,12 @@ from stylegan_core.files import atomic_write, display
 from stylegan_core.generator import Generator, place_of
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.noise import Noise, check_noise
+from stylegan_core.packed_delta import PackedDelta, cat_deltas, packed_header, unpacked_header
 from stylegan_core.weight_deltas import call_with, check_deltas
 
 FORMAT = "invert-inversion"
 FORMAT_VERSION = 1
+PACKED = "packed."  # what the names of the parts of packed weight changes begin with
 MAX_NPZ_BYTES = 32 << 20
 IMAGES = "images"  # in the metadata of a batch: what differs from image to image, a list of N dicts
 
@@ -36,14 +38,14 @@ IMAGES = "images"  # in the metadata of a batch: what differs from image to imag
 class Inversion:
     """N images as latents, with all that is needed to render the same pixels again.
 
-    noise: buffer name → [N, 1, H, W]; a buffer that is absent is the stored one. weight_deltas: name →
-    noise: buffer name → [N, 1, H, W]; a buffer that is absent is the stored one. weight_deltas: parameter →
-    both hold what all images share and, under "images", a list of what differs; `facts(i)` gives those of one image.
+    noise: buffer name → [N, 1, H, W]; a buffer that is absent is the stored one. weight_deltas: parameter → its change,
+    [N, *shape] or packed. geometry: how the picture was fitted. metadata: how it was made. For N > 1 both hold what all
+    images share and, under "images", a list of what differs; `facts(i)` gives those of one image.
     """
 
     latent: Latent
     noise: dict[str, Tensor] = field(default_factory=dict)
-    weight_deltas: dict[str, Tensor] = field(default_factory=dict)
+    weight_deltas: dict[str, Tensor | PackedDelta] = field(default_factory=dict)
     geometry: dict[str, Any] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -72,7 +74,7 @@ class Inversion:
         if any(set(single.weight_deltas) != names for single in singles):
             raise LatentError("inversions that change different weights cannot form one batch; keep them apart")
         deltas = {
-            name: torch.cat([single.weight_deltas[name] for single in singles]) for name in singles[0].weight_deltas
+            name: cat_deltas([single.weight_deltas[name] for single in singles]) for name in singles[0].weight_deltas
         }
         noise = Noise.cat([Noise(single.noise) for single in singles]).maps
         return cls(
@@ -109,7 +111,7 @@ class Inversion:
         images = []
         for i in range(len(self)):
             one = self[i].to(*place_of(generator))
-            deltas = {name: value[0] for name, value in one.weight_deltas.items()}
+            deltas = {name: value[0] if isinstance(value, Tensor) else value for name, value in one.weight_deltas.items()}
             images.append(call_with(generator, deltas, one._render_tuned))
         return torch.cat(images)
 
@@ -126,13 +128,17 @@ class Inversion:
         if self.latent.c is not None:
             tensors["c"] = self.latent.c
         tensors.update({f"noise.{name}": value for name, value in self.noise.items()})
-        tensors.update({f"delta.{name}": value for name, value in self.weight_deltas.items()})
+        packed = {name: value for name, value in self.weight_deltas.items() if isinstance(value, PackedDelta)}
+        tensors.update({f"delta.{name}": value for name, value in self.weight_deltas.items() if isinstance(value, Tensor)})
+        for name, delta in packed.items():
+            tensors.update({f"{PACKED}{name}.{part}": value for part, value in delta.parts.items()})
         header = {
             "format": FORMAT,
             "format_version": str(FORMAT_VERSION),
             "space": self.latent.space.value,
             "geometry": _to_json(self.geometry),
             "metadata": _to_json(self.metadata),
+            "packed": _to_json(packed_header(packed)),
         }
         with atomic_write(path) as temporary:
             save_file(
@@ -196,7 +202,8 @@ def _read_safetensors(source: Path) -> Inversion:
     if "latent" not in tensors:
         raise InversionError(f"{name} holds no tensor named latent")
     for key, value in tensors.items():
-        if not value.is_floating_point() or value.ndim < 1 or value.shape[0] != 1:
+        is_number = value.is_floating_point() or key.startswith(PACKED)
+        if not is_number or value.ndim < 1 or value.shape[0] != 1:
             raise InversionError(
                 f"{name}: {display(key)} has the type {value.dtype} and the shape {tuple(value.shape)}; "
                 "floating-point numbers of one image are needed"
@@ -208,7 +215,7 @@ def _read_safetensors(source: Path) -> Inversion:
     return Inversion(
         Latent(tensors["latent"], space, tensors.get("c")),
         _with_prefix(tensors, "noise."),
-        _with_prefix(tensors, "delta."),
+        {**_with_prefix(tensors, "delta."), **unpacked_header(_from_json(header.get("packed", "{}"), name), tensors, PACKED)},
         _from_json(header.get("geometry", "{}"), name),
         _from_json(header.get("metadata", "{}"), name),
     )

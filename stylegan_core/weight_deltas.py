@@ -8,14 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stylegan_core.errors import LatentError
+from stylegan_core.errors import LatentError, UsageError
+from stylegan_core.input_transform import BUFFER
+from stylegan_core.packed_delta import PackedDelta, pack_int8, pack_low_rank
 
-WeightDeltas = Mapping[str, Tensor]  # parameter name in the generator → [N, *shape of the parameter]
+Delta = Tensor | PackedDelta
+WeightDeltas = Mapping[str, Delta]  # parameter name in the generator → [N, *shape of the parameter]
 
 
 def check_deltas(deltas: WeightDeltas, generator: Any, count: int) -> None:
     """Raises LatentError when a delta names no parameter of this generator, or has another shape, or is not finite."""
-    parameters = dict(generator.named_parameters())
+    parameters = changeable(generator)
     for name, delta in deltas.items():
         if name not in parameters:
             raise LatentError(
@@ -24,20 +27,46 @@ def check_deltas(deltas: WeightDeltas, generator: Any, count: int) -> None:
         wanted = (count, *parameters[name].shape)
         if tuple(delta.shape) != wanted:
             raise LatentError(f"the change of {name} has the shape {tuple(delta.shape)}; {wanted} is needed")
-        if not torch.isfinite(delta).all():
+        if isinstance(delta, PackedDelta):
+            delta.check()
+        elif not torch.isfinite(delta).all():
             raise LatentError(f"the change of {name} holds values that are not finite; tune again")
 
 
-def call_with(generator: Any, deltas: Mapping[str, Tensor], function: Callable[[Any], Tensor]) -> Tensor:
-    """function(generator) with every named parameter being its weight plus its delta [*shape]; the generator stays.
+def call_with(generator: Any, deltas: Mapping[str, Delta], function: Callable[[Any], Tensor]) -> Tensor:
+    """function(generator) with every named parameter being its weight plus its delta; the generator stays.
 
-    Gradients reach the deltas. One image at a time: the deltas have no batch axis here.
+    deltas: [*shape] each, without a batch axis, or packed ones of one image; that of the input transform may have a batch axis.
+    Gradients reach the deltas.
     """
     if not deltas:
         return function(generator)
-    parameters = dict(generator.named_parameters())
-    changed = {f"generator.{name}": parameters[name] + delta.to(parameters[name]) for name, delta in deltas.items()}
+    parameters = changeable(generator)
+    changed = {f"generator.{name}": _applied(parameters[name], delta) for name, delta in deltas.items()}
     return torch.func.functional_call(_Calling(generator, function), changed, ())
+
+
+def changeable(generator: Any) -> dict[str, Tensor]:
+    """What a delta may change: parameters, and the user's transform of a StyleGAN3's input."""
+    changes: dict[str, Tensor] = dict(generator.named_parameters())
+    return changes | {name: value for name, value in generator.named_buffers() if name == BUFFER}
+
+
+def packed(deltas: Mapping[str, Tensor], method: str) -> dict[str, PackedDelta]:
+    """deltas: [N, *shape] each. method: 'int8', or 'low-rank:16', whatever takes less; vectors stay as they are."""
+    kind, _, rank = method.partition(":")
+    if kind not in ("int8", "low-rank") or not (rank or "16").isdecimal() or (kind == "int8" and rank):
+        raise UsageError(f"packing {method!r}: int8 or low-rank:N is allowed")
+    small = {name: pack_int8(delta) for name, delta in deltas.items()}
+    if kind == "int8":
+        return small
+    thin = {name: pack_low_rank(delta, int(rank or 16)) for name, delta in deltas.items()}
+    return {name: min(small[name], thin[name], key=lambda delta: delta.nbytes) for name in deltas}
+
+
+def num_bytes(deltas: WeightDeltas) -> int:
+    """What they take in a file."""
+    return sum(delta.nbytes for delta in deltas.values())
 
 
 def between(tuned: nn.Module, original: nn.Module) -> dict[str, Tensor]:
@@ -45,6 +74,10 @@ def between(tuned: nn.Module, original: nn.Module) -> dict[str, Tensor]:
     before = dict(original.named_parameters())
     deltas = {name: (parameter - before[name]).detach()[None] for name, parameter in tuned.named_parameters()}
     return {name: delta for name, delta in deltas.items() if bool(delta.any())}
+
+
+def _applied(parameter: Tensor, delta: Delta) -> Tensor:
+    return delta.applied(parameter) if isinstance(delta, PackedDelta) else parameter + delta.to(parameter)
 
 
 class _Calling(nn.Module):

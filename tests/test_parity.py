@@ -6,7 +6,8 @@ import importlib
 
 import pytest
 
-MODULES = ("ops", "networks", "losses", "checkpoints", "projection", "lpips")
+MODULES = ("ops", "networks", "stylegan1", "stylegan3", "losses", "augmentation", "checkpoints", "projection", "lpips", "encoders",
+           "encoder_files")
 
 
 @pytest.mark.parametrize("module", MODULES)

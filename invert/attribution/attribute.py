@@ -19,7 +19,7 @@ from invert.attribution.evidence import Evidence, examine
 from invert.attribution.fit import Effort, pace
 from invert.attribution.groundwork import Groundwork, num_passes
 from invert.attribution.laundering import Laundering, laundering_of
-from invert.attribution.verdict import Attribution, Candidate, check_fpr, decide, judge_candidate
+from invert.attribution.verdict import Attribution, Candidate, assess_candidate, check_fpr, decide
 from invert.loaded import LoadedModel
 from stylegan_core.errors import UsageError
 from stylegan_core.files import display
@@ -66,13 +66,13 @@ def attribute(image: Any, models: Any = ("portraits64",), *, perceptual: str = "
     image: a path (whose JPEG tables are read), or what `invert.project` takes. models: a name, a path, a generator, or several.
     The options are those of `invert attribute`; callback: called as callback(done, total, what) while own samples are measured.
     """
-    from invert.api import _loaded
+    from invert.api import loaded_model
 
     options = AttributeOptions(perceptual, fpr, null, seed, tuple(os.fspath(path) for path in calibrations)).validate()
     named = models if isinstance(models, (list, tuple)) else [models]
     if not named:
         raise UsageError("no model was given: name one or several candidates")
-    benches = [bench_of(_loaded(model, device), options, callback) for model in named]
+    benches = [bench_of(loaded_model(model, device), options, callback) for model in named]
     pictures = [read_picture(one) for one in (image if isinstance(image, list) else [image])]
     found = attribute_pictures(pictures, benches, options, tell=callback)
     return found if isinstance(image, list) else found[0]
@@ -80,14 +80,14 @@ def attribute(image: Any, models: Any = ("portraits64",), *, perceptual: str = "
 
 def read_picture(image: Any, *, background: str = "white", max_pixels: int | None = None) -> Picture:
     """(pixels [1, 3, h, w], what was done to them). Raises ImageError."""
-    from invert.api import _picture
+    from invert.api import picture_of
     from stylegan_core import images
     from stylegan_core.image_reader import MAX_PIXELS
 
     if isinstance(image, (str, os.PathLike)):
         pixels = images.load_image(image, background=background, max_pixels=max_pixels or MAX_PIXELS)
         return pixels, laundering_of(pixels, image)
-    pixels = images.to_rgb(_picture(image, keep_alpha=False)).clamp(-1, 1)
+    pixels = images.to_rgb(picture_of(image, keep_alpha=False)).clamp(-1, 1)
     return pixels, laundering_of(pixels)
 
 
@@ -143,7 +143,7 @@ def attribute_pictures(pictures: Sequence[Picture], benches: Sequence[Bench], op
         fpr = check_fpr(options.fpr, [calibration])
         for case, evidence, name in zip(cases, found, classes):
             assessment = calibration.assess(evidence.values, name)
-            case.append(judge_candidate(bench.name, bench.sha256, evidence, assessment, calibration, fpr=fpr, shape=shape))
+            case.append(assess_candidate(bench.name, bench.sha256, evidence, assessment, calibration, fpr=fpr, shape=shape))
     seconds = round((time.monotonic() - started) / len(pictures), 3)
     place = device_name(benches[0].ground.samples.w.device)
     return [replace(decide(case), facts={"seconds": seconds, "device": place}) for case in cases]

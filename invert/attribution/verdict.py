@@ -79,7 +79,7 @@ def check_fpr(fpr: float | None, calibrations: Sequence[Calibration]) -> float:
     return fpr
 
 
-def judge_candidate(model: str, sha256: str, evidence: Evidence, assessment: Assessment, calibration: Calibration, *, fpr: float,
+def assess_candidate(model: str, sha256: str, evidence: Evidence, assessment: Assessment, calibration: Calibration, *, fpr: float,
                     shape: tuple[int, int]) -> Candidate:  # fmt: skip
     """The case of one model; shape: (H, W) of its pictures."""
     measured = Measured.of("", "", 0, "", evidence, shape)

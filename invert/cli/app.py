@@ -19,6 +19,7 @@ Examples:
   invert project photo.jpg                         # results in ./out
   invert project photos/ --model ffhq --space w+   # a folder, a public model
   invert render out/photo.inversion.safetensors -o again.png
+  invert edit photo.jpg --direction smile --strength -3:3:7
   invert generate --seeds 0-7 --psi 0.7 --grid
   invert doctor                                    # what this machine can do
 """
@@ -26,16 +27,38 @@ Examples:
 
 def build_app() -> typer.Typer:
     """The typer application with every command."""
-    from invert.cli import attribute, bench, calibrate, data, doctor, evaluate, generate, metrics, models, project, render, train
+    from invert.cli import (
+        attribute,
+        bench,
+        blend,
+        calibrate,
+        data,
+        directions,
+        doctor,
+        edit,
+        encode,
+        evaluate,
+        generate,
+        interpolate,
+        metrics,
+        mix,
+        models,
+        project,
+        render,
+        reproduce,
+        train,
+        tune,
+    )
 
     app = typer.Typer(
         name="invert", help=HELP, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )  # fmt: skip
     app.callback()(_root)
-    for module in (project, render, generate, attribute, calibrate, doctor, metrics, bench):
+    for module in (project, encode, tune, render, edit, mix, interpolate, blend, generate, attribute, calibrate, metrics, reproduce,
+                   doctor, bench):
         module.register(app)
-    for module in (models, data, train, evaluate):
+    for module in (directions, models, data, train, evaluate):
         app.add_typer(module.build_app())
     return app
 

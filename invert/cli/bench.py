@@ -24,6 +24,7 @@ def bench(
         str | None, typer.Option("--resolutions", metavar="LIST", help="Of 64, 256, 1024 (default: all, and the bundled model).")
     ] = None,
     batches: Annotated[str | None, typer.Option("--batches", metavar="LIST", help="Of 1, 8 (default: what fits the machine).")] = None,
+    encoder: Annotated[bool, typer.Option("--encoder", help="Of a pSp of the published size instead, beside its plain form.")] = False,
     variants: Annotated[str, typer.Option("--variants", metavar="LIST", help="Of eager, bf16, compiled, compiled-bf16.")] = "eager",
     repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Medians are of this many turns.")] = 5,
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="No further turns of a case after this long.")] = 60.0,
@@ -41,6 +42,7 @@ def bench(
     Examples:
       invert bench
       invert bench --resolutions 64 --batches 8 --variants eager,bf16
+      invert bench --encoder --batches 1,8
       invert bench --device cuda --variants eager,bf16,compiled-bf16 -o speed.md
     """
     from invert.bench import bench as measure
@@ -54,6 +56,9 @@ def bench(
         raise UsageError(f"--repeats {repeats} and --seconds {seconds:g}: both must be above 0")
     place = resolve_device(device)
     set_threads(threads)
+    if encoder:
+        bench_encoders(terminal, _numbers("--batches", batches) or [1, 8], repeats, seconds, place, output, json=json, dry_run=dry_run)
+        return
     cases = chosen_cases(default_cases(place), _numbers("--resolutions", resolutions), _numbers("--batches", batches))
     names = [name.strip() for name in variants.split(",")]
     if dry_run:
@@ -76,6 +81,28 @@ def bench(
         terminal.json({"machine": vars(here), "rows": [row.to_dict() for row in rows]})
     else:
         terminal.data(markdown(rows, here))
+
+
+def bench_encoders(terminal: Terminal, batches: list[int], repeats: int, seconds: float, place: Any, output: Path | None, *,
+                   json: bool, dry_run: bool) -> None:
+    """The table of encoders."""
+    from invert.bench import machine
+    from invert.bench_encoder import bench_encoder, markdown
+    from stylegan_core.files import atomic_write
+
+    if dry_run:
+        terminal.json({"device": str(place), "encoder": "psp ir-se-50, 256 px, 18 rows", "batches": batches})
+        return
+    with terminal.progress("bench", len(batches)) as bar:
+        rows = []
+        for number, batch in enumerate(batches):
+            bar.update(number, what=f"batch {batch}")
+            rows += bench_encoder(batch, repeats=repeats, seconds=seconds, device=place)
+    text = markdown(rows, machine(place))
+    if output is not None:
+        with atomic_write(output) as temporary:
+            temporary.write_text(text)
+    terminal.json([row.to_dict() for row in rows]) if json else terminal.data(text)
 
 
 def chosen_cases(cases: list[Case], resolutions: list[int] | None, batches: list[int] | None) -> list[Case]:

@@ -100,24 +100,30 @@ def scenes(
 
 
 def pack(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures, with its sub-folders.")],
+    source: Annotated[Path, typer.Argument(metavar="DIR|ZIP|LMDB", help="A folder with its sub-folders, a zip, an LSUN data base.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.zip", help="The zip to write.")],
     resolution: Annotated[
-        int | None, typer.Option("--resolution", metavar="R", help="Side in pixels. (default: the first picture's)")
+        str | None, typer.Option("--resolution", metavar="R|HxW", help="Side in pixels, or height x width. (default: the first picture's)")
     ] = None,
     fit: Annotated[str, typer.Option("--fit", metavar="MODE", help="crop, pad or stretch (Lanczos).")] = "crop",
+    channels: Annotated[int, typer.Option("--channels", metavar="N", help="1 grey, 3 RGB, 4 with opacity.")] = 3,
     class_by_folder: Annotated[
         bool, typer.Option("--class-by-folder", help="The first sub-folder's name is the class: writes dataset.json.")
     ] = False,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="Leave out the source's own dataset.json.")] = False,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="At most so many pictures. (default: all)")] = None,
+    json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Pack a folder of pictures into one zip for the trainer.
+    """Pack pictures into one zip for the trainer; those that cannot be read are left out and named.
 
     \b
     Examples:
       invert data pack photos/ -o photos.zip --resolution 256
       invert data pack animals/ -o animals.zip --resolution 64 --class-by-folder
+      invert data pack church_outdoor_train_lmdb/ -o churches.zip --resolution 256 --limit 10000
+      invert data pack cars.zip -o cars512.zip --resolution 384x512
     """
     from stylegan_core.data.pack import pack_folder
     from stylegan_core.errors import UsageError
@@ -126,28 +132,49 @@ def pack(
     terminal = Terminal(quiet=quiet)
     if fit not in FIT_MODES:
         raise UsageError(f"--fit {fit!r}: one of {', '.join(FIT_MODES)} is allowed")
-    if resolution is not None and not 4 <= resolution <= 4096:
-        raise UsageError(f"--resolution {resolution}: 4 to 4096 is allowed")
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder")
-    labels = _classes(folder) if class_by_folder else None
+    size = _size(resolution)
+    if class_by_folder and not source.is_dir():
+        raise UsageError(f"--class-by-folder: {source} is not a folder")
+    labels = _classes(source) if class_by_folder else {} if no_labels else None
     with terminal.progress("pack", None) as bar:
         result = pack_folder(
-            folder,
+            source,
             output,
-            resolution=resolution,
+            resolution=size,
             mode=fit,
             labels=labels,
+            channels=channels,
+            limit=limit,
             callback=lambda done, count: bar.update(done, total=count),
         )
     for _, reason in result.failures:
         terminal.fail(reason)
-    terminal.say(f"{result.num_packed} picture(s) in {output}, {len(result.failures)} failed")
+    height, width = result.size
+    if json:
+        failures = [{"picture": str(picture), "reason": reason} for picture, reason in result.failures]
+        terminal.json({"output": str(output), "packed": result.num_packed, "height": height, "width": width, "enlarged": result.enlarged,
+                       "classes": {str(number): count for number, count in result.classes.items()}, "failures": failures})  # fmt: skip
+    if result.enlarged:
+        terminal.warn(f"{result.enlarged} picture(s) were smaller than {width}×{height} and were enlarged")
+    classes = f" in {len(result.classes)} classes" if result.classes else ""
+    terminal.say(f"{result.num_packed} picture(s) of {width}×{height}{classes} in {output}, {len(result.failures)} failed")
     if result.failures:
         raise typer.Exit(1)
+
+
+def _size(text: str | None) -> int | tuple[int, int] | None:
+    """'256' → 256, '384x512' → (384, 512). Raises UsageError for anything else."""
+    from stylegan_core.errors import UsageError
+
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if not (1 <= len(parts) <= 2 and all(part.isascii() and part.isdecimal() and 4 <= int(part) <= 4096 for part in parts)):
+        raise UsageError(f"--resolution {text!r}: 4 to 4096 is allowed, or HxW such as 384x512")
+    return int(parts[0]) if len(parts) == 1 else (int(parts[0]), int(parts[1]))
 
 
 def _classes(folder: Path) -> dict[str, int]:
     """Path inside the folder → index of its first sub-folder among the sorted ones."""
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    return {str(file.relative_to(folder)): index for index, name in enumerate(names) for file in (folder / name).rglob("*")}
+    return {file.relative_to(folder).as_posix(): index for index, name in enumerate(names) for file in (folder / name).rglob("*")}

@@ -30,6 +30,10 @@ def generate(
     cutoff: options.Cutoff = None,
     class_: Annotated[int | None, typer.Option("--class", metavar="N", help="Class of a conditional model.")] = None,
     noise_mode: Annotated[str, typer.Option("--noise-mode", metavar="MODE", help="const, random, none.")] = "const",
+    translate: Annotated[
+        str | None, typer.Option("--translate", metavar="X,Y", help="StyleGAN3: move right and down by these shares of the width.")
+    ] = None,
+    rotate: Annotated[float, typer.Option("--rotate", metavar="DEGREES", help="StyleGAN3: turn counter-clockwise.")] = 0.0,
     grid: Annotated[bool, typer.Option("--grid", help="Also one sheet of all: grid.png.")] = False,
     columns: Annotated[int | None, typer.Option("--columns", metavar="N", help="Columns of the sheet.")] = None,
     noise_layers: Annotated[bool, typer.Option("--noise-layers", help="A sheet per seed of what the noise inputs do.")] = False,
@@ -49,6 +53,7 @@ def generate(
       invert generate --network ffhq.pkl --seeds 85,265 --trunc 0.5 --outdir samples
       invert generate --model cifar10 --class 3 --seeds 0-31
       invert generate --seeds 3 --noise-layers
+      invert generate --network stylegan3-r-ffhqu-256x256.pkl --seeds 2 --rotate 30 --translate 0.1,0
     """
     from stylegan_core.errors import UsageError
     from stylegan_core.seeds import parse_seeds
@@ -59,10 +64,11 @@ def generate(
         raise UsageError(f"--noise-mode {noise_mode!r}: one of {', '.join(NOISE_MODES)} is allowed")
     if columns is not None and columns < 1:
         raise UsageError(f"--columns {columns}: a whole number from 1 is allowed")
+    pose = parse_pose(translate, rotate)
     if dry_run:
         files = [str(output / _name(seed)) for seed in numbers]
         terminal.json({"model": model, "seeds": numbers, "psi": psi, "cutoff": cutoff, "class": class_,
-                       "noise_mode": noise_mode, "device": device, "outputs": files})  # fmt: skip
+                       "noise_mode": noise_mode, "pose": pose, "device": device, "outputs": files})  # fmt: skip
         return
     from invert.cli.loading import load_for
     from invert.loaded import class_label
@@ -72,12 +78,37 @@ def generate(
     set_threads(threads)
     loaded = load_for(terminal, model, resolve_device(device))
     class_label(loaded.generator, class_)
-    sampler = Sampler(loaded, psi, cutoff, class_, noise_mode)
+    if pose is not None:
+        move_input(loaded.generator, pose)
+    sampler = Sampler(loaded, psi, cutoff, class_, noise_mode, pose)
     records = _write_pictures(sampler, numbers, output, terminal, with_metadata=not no_metadata, columns=columns if grid else 0)
     if noise_layers:
         _write_noise_sheets(sampler, numbers, output, terminal)
     if json:
         terminal.json(records)
+
+
+def parse_pose(translate: str | None, rotate: float) -> tuple[float, float, float] | None:
+    """(degrees, right, down), or None when nothing is moved. Raises UsageError."""
+    from stylegan_core.errors import UsageError
+
+    if translate is None:
+        return (rotate, 0.0, 0.0) if rotate else None
+    try:
+        right, down = (float(part) for part in translate.split(","))
+    except ValueError:
+        raise UsageError(f"--translate {translate!r}: two numbers are needed, for example 0.1,-0.05") from None
+    return rotate, right, down
+
+
+def move_input(generator: Any, pose: tuple[float, float, float]) -> None:
+    """Moves the input of a StyleGAN3 that was loaded for this command. Raises UsageError for others."""
+    from stylegan_core.errors import UsageError
+    from stylegan_core.input_transform import has_input_transform, pose_of, set_pose
+
+    if not has_input_transform(generator):
+        raise UsageError("--translate and --rotate move the input of a StyleGAN3; this model is none")
+    set_pose(generator, pose_of(pose[0], pose[1:]))
 
 
 def _write_pictures(

@@ -27,6 +27,25 @@ def load_for(terminal: Terminal, name: str, device: torch.device | str = "cpu") 
     return model
 
 
+def load_encoder_for(terminal: Terminal, model: str | None, encoder: str, method: str | None, device: torch.device) -> LoadedModel:
+    """The model that an encoder is used with: the one that is named, else the encoder's own, else the bundled one."""
+    from encoders.checkpoints import load_encoder
+    from invert.cli.options import DEFAULT_MODEL
+    from invert.loaded import LoadedModel
+    from stylegan_core.errors import UsageError
+    from stylegan_core.provenance import model_sha256
+
+    if model is not None or encoder == "auto":
+        return load_for(terminal, model or DEFAULT_MODEL, device)
+    generator = load_encoder(encoder, method=method).generator
+    if generator is None:
+        raise UsageError(f"{encoder} does not find its generator; give it with --model")
+    provenance = generator.provenance
+    name = encoder if provenance.get("network") == "decoder" else provenance.get("name", encoder)
+    sha256, file_sha256 = model_sha256(generator), provenance.get("model_file_sha256")
+    return LoadedModel(name, generator.to(device), sha256, file_sha256, tuple(provenance["warnings"]))
+
+
 class DownloadBar:
     """A callback (bytes so far, bytes in all or None) that opens a bar when the first bytes arrive."""
 

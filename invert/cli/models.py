@@ -10,6 +10,7 @@ import typer
 from invert.cli import options
 from invert.cli.app import command
 from invert.cli.console import Terminal
+from invert.cli.export import export
 from invert.cli.loading import DownloadBar, load_for
 
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A short name or a checkpoint.")]
@@ -23,6 +24,7 @@ def build_app() -> typer.Typer:
     command(app, "check")(check)
     command(app, "pull")(pull)
     command(app, "convert")(convert)
+    command(app, "export")(export)
     return app
 
 

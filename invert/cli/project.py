@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from invert.cli import options
 from invert.cli.app import command
-from invert.cli.console import Terminal, duration
-
-if TYPE_CHECKING:
-    from invert.folder import Execution
-    from invert.jobs import Outputs, ProjectOptions
-    from invert.reports import Report
-    from invert.workers import Step
+from invert.cli.console import Terminal
 
 HOW = "How to project"
 PICTURE = "How to read the picture"
@@ -33,7 +26,7 @@ def project(
     space: Annotated[str, typer.Option("--space", metavar="z|w|w+|s", help="Where to look for the picture.", rich_help_panel=HOW)] = "w+",
     preset: Annotated[
         str,
-        typer.Option("--preset", metavar="NAME", help="fast, stylegan2, image2stylegan, pn-space.", rich_help_panel=HOW),
+        typer.Option("--preset", metavar="NAME", help="fast, hybrid, careful, in-domain, stylegan2, …", rich_help_panel=HOW),
     ] = "fast",
     steps: Annotated[
         int | None,
@@ -45,7 +38,10 @@ def project(
     ] = "auto",
     start: Annotated[
         str,
-        typer.Option("--start", metavar="NAME|FILE", help="auto, mean, nearest, seed, or an inversion.", rich_help_panel=HOW),
+        typer.Option("--start", metavar="NAME|FILE", help="auto, mean, nearest, seed, encoder, or an inversion.", rich_help_panel=HOW),
+    ] = "auto",
+    encoder: Annotated[
+        str, typer.Option("--encoder", metavar="NAME|FILE", help="To start from (default: that of the model's card).", rich_help_panel=HOW)
     ] = "auto",
     restarts: Annotated[
         int | None,
@@ -55,6 +51,10 @@ def project(
         str | None,
         typer.Option("--class", metavar="N|search", help="Class of a conditional model.", rich_help_panel=HOW),
     ] = None,
+    transform: Annotated[
+        bool,
+        typer.Option("--transform", help="StyleGAN3: also find rotation and motion of its input.", rich_help_panel=HOW),
+    ] = False,
     fit: Annotated[
         str,
         typer.Option("--fit", metavar="MODE", help="crop, pad or stretch to the model's shape.", rich_help_panel=PICTURE),
@@ -97,6 +97,8 @@ def project(
     For photo.jpg the folder gets photo.inversion.safetensors (latent and noise), photo.png (the render),
     photo.compare.png (target, render, difference), and report.json. A command that was stopped goes on where it was.
     """
+    from invert.cli.jobs import plan_of, run_jobs
+    from invert.cli.loading import load_for
     from invert.folder import Execution
     from invert.inputs import collect_inputs, is_picture_file
     from invert.jobs import ProjectOptions, parse_class, plan_outputs
@@ -106,8 +108,8 @@ def project(
     terminal = Terminal(quiet=quiet)
     chosen = ProjectOptions(
         space=space, preset=preset, steps=steps, seed=seed, perceptual=perceptual, start=start, restarts=restarts,
-        class_index=parse_class(class_), fit=fit, background=background, mask=mask,
-        max_pixels=round(max_megapixels * 1e6),
+        class_index=parse_class(class_), transform=transform, fit=fit, background=background, mask=mask,
+        max_pixels=round(max_megapixels * 1e6), encoder=encoder,
     ).validate()  # fmt: skip
     if video is not None:
         check_video(video)
@@ -119,62 +121,8 @@ def project(
         terminal.say(f"left out {len(inputs.ignored)} file(s) that are no pictures: {names}{more}")
     places = parse_devices(devices) if devices is not None else [str(resolve_device(device))]
     if dry_run:
-        plan = {"model": model, "devices": places, "output": str(output), "batch": batch, **asdict(chosen)}
-        plan["inputs"] = [{"input": str(path), "outputs": [str(file) for file in files.files]} for path, files in outputs.items()]
-        terminal.json(plan)
+        terminal.json(plan_of(chosen, outputs, model=model, devices=places, output=str(output), batch=batch))
         return
     execution = Execution(tuple(places), batch, threads, set_threads(None), with_metadata=not no_metadata)
-    report = _run(terminal, outputs, model, chosen, execution, output)
-    if json:
-        terminal.json(report.records)
-    if report.failed:
-        raise typer.Exit(1)
-
-
-def _run(
-    terminal: Terminal,
-    outputs: dict[Path, Outputs],
-    model: str,
-    chosen: ProjectOptions,
-    execution: Execution,
-    folder: Path,
-) -> Report:
-    from invert.cli.loading import load_for
-    from invert.folder import project_folder
-
-    loaded = load_for(terminal, model, execution.devices[0] if len(execution.devices) == 1 else "cpu")
-    steps_done: dict[tuple[str, ...], float] = {}
-    with terminal.progress("project", len(outputs)) as bar:
-
-        def on_step(step: Step) -> None:
-            steps_done[step.keys] = len(step.keys) * step.step / max(1, step.num_steps)
-            name = Path(step.keys[0]).name + (f" and {len(step.keys) - 1} more" if len(step.keys) > 1 else "")
-            quality = "" if step.psnr is None else f", {step.psnr:.1f} dB"
-            bar.update(finished + sum(steps_done.values()), what=name, note=f"step {step.step}/{step.num_steps}{quality}")
-
-        finished = 0
-
-        def on_record(key: str, record: dict[str, Any], is_new: bool) -> None:
-            nonlocal finished
-            finished += 1
-            for keys in [keys for keys in steps_done if key in keys]:
-                steps_done[keys] = max(0.0, steps_done[keys] - 1)
-            bar.update(finished + sum(steps_done.values()))
-            _say_record(terminal, record, is_new)
-
-        report = project_folder(outputs, loaded, chosen, execution, folder, on_step=on_step, on_record=on_record)
-    num_failed = len(report.failed)
-    terminal.say(f"{len(report.records) - num_failed} done, {num_failed} failed: {folder / 'report.json'}")
-    return report
-
-
-def _say_record(terminal: Terminal, record: dict[str, Any], is_new: bool) -> None:
-    if record["status"] == "failed":
-        terminal.fail(f"{record['input']}: {record['error']}" if record["input"] not in record["error"] else record["error"])
-        return
-    took = f" in {duration(record['seconds'])}" if is_new and record["seconds"] is not None else ""
-    took = took if is_new else " (done before)"
-    terminal.say(f"{record['input']}: PSNR {record['psnr']:.1f} dB, SSIM {record['ssim']:.3f}{took}")
-    advice = record.get("advice")
-    if advice:
-        terminal.say(f"  {advice['text'] if isinstance(advice, dict) else advice}")
+    loaded = load_for(terminal, model, places[0] if len(places) == 1 else "cpu")
+    run_jobs(terminal, "project", outputs, loaded, chosen, execution, output, json=json)

@@ -31,6 +31,9 @@ def render(
         Path | None,
         typer.Option("--paste", metavar="PHOTO", help="Put the render back into the photo that it was cut from."),
     ] = None,
+    sibling: Annotated[
+        bool, typer.Option("--sibling", help="--model is a relative (a fine-tuned child): latents and weight changes suit it too.")
+    ] = False,
     device: options.Device = "auto",
     no_metadata: options.NoMetadata = False,
     json: options.Json = False,
@@ -65,7 +68,7 @@ def render(
         for path, target in zip(paths, targets):
             terminal.data(f"{display(path)} → {display(target)}")
         return
-    records = _render_all(paths, targets, model, device, paste, terminal, with_metadata=not no_metadata)
+    records = _render_all(paths, targets, model, device, paste, terminal, with_metadata=not no_metadata, is_sibling=sibling)
     if not is_file:
         from invert.reports import Report
 
@@ -88,6 +91,7 @@ def _render_all(
     terminal: Terminal,
     *,
     with_metadata: bool,
+    is_sibling: bool,
 ) -> list[dict[str, Any]]:
     from invert.cli.loading import load_for
     from invert.loaded import LoadedModel
@@ -115,7 +119,7 @@ def _render_all(
                     raise InversionError(f"{path} does not say which model made it; give one with --model")
                 if name not in loaded:
                     loaded[name] = load_for(terminal, name, place)
-                image, inversion = render_file(path, loaded[name])
+                image, inversion = render_file(path, loaded[name], is_sibling=is_sibling)
                 if paste is not None:
                     image = images.paste(image, images.load_image(paste), inversion.geometry)
                 else:

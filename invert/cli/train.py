@@ -1,4 +1,4 @@
-"""`invert train`: generators and feature networks."""
+"""`invert train`: generators, encoders (train_encoder.py) and feature networks."""
 
 from __future__ import annotations
 
@@ -52,8 +52,11 @@ class Stopper:
 
 def build_app() -> typer.Typer:
     """The group of commands."""
+    from invert.cli.train_encoder import encoder
+
     app = typer.Typer(name="train", help="Train networks from scratch or from a checkpoint.", no_args_is_help=True)
     command(app, "generator")(generator)
+    command(app, "encoder")(encoder)
     command(app, "features")(features)
     return app
 
@@ -65,7 +68,8 @@ def generator(
     ] = "portraits",
     preset: Annotated[
         str,
-        typer.Option("--preset", "--cfg", metavar="NAME", help="portraits64, small, config-e, config-f.", rich_help_panel=RUN),
+        typer.Option("--preset", "--cfg", metavar="NAME", rich_help_panel=RUN,
+                     help="portraits64, small, config-e, config-f, stylegan1-a … f, stylegan3-t, stylegan3-r."),
     ] = "portraits64",
     resolution: Annotated[
         int | None,
@@ -77,6 +81,8 @@ def generator(
     micro_batch: Annotated[int | None, typer.Option("--micro-batch", metavar="N", help="Images per pass.", rich_help_panel=RUN)] = None,
     lr: Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate.", rich_help_panel=LOSS)] = None,
     gamma: Annotated[float | None, typer.Option("--gamma", metavar="X", help="Weight of R1.", rich_help_panel=LOSS)] = None,
+    channel_base: Annotated[int | None, typer.Option("--channel-base", "--cbase", metavar="N", help="Width.", rich_help_panel=RUN)] = None,
+    channel_max: Annotated[int | None, typer.Option("--channel-max", "--cmax", metavar="N", help="Most.", rich_help_panel=RUN)] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored half of the time.")] = False,
     precision: Annotated[str | None, typer.Option("--precision", metavar="NAME", help="fp32 or bf16.", rich_help_panel=RUN)] = None,
     snapshot_kimg: Annotated[
@@ -98,6 +104,10 @@ def generator(
         float,
         typer.Option("--anchor-weight", metavar="X", help="Hold portraits to the numbers they are drawn from.", rich_help_panel=LOSS),
     ] = 0,
+    growing_kimg: Annotated[
+        float | None,
+        typer.Option("--growing-kimg", metavar="N", help="stylegan1: every size, and every fade, this long.", rich_help_panel=RUN),
+    ] = None,
     compile_: Annotated[bool, typer.Option("--compile", help="torch.compile; starts slower, runs faster.", rich_help_panel=RUN)] = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
@@ -106,13 +116,14 @@ def generator(
     dry_run: options.DryRun = False,
     debug: options.Debug = False,
 ) -> None:
-    """Train a StyleGAN2. A run that was stopped goes on when the same command is started again.
+    """Train a StyleGAN2, a StyleGAN3, or a StyleGAN that grows. A run that was stopped goes on when the same command is started again.
 
     \b
     Examples:
       invert train generator -o runs/portraits64 --warm-start-kimg 600 --anchor-weight 10 --kimg 150
       invert train generator -o runs/cats --data cats.zip --preset small --resolution 128 --gamma 1
       invert train generator -o runs/ink --data ink --transfer portraits64 --kimg 60
+      invert train generator -o runs/sg1 --preset stylegan1-f --resolution 32 --cbase 4096 --kimg 300
     """
     from stylegan_core.networks.acceleration import check_compiler
     from stylegan_core.runtime import resolve_device, set_threads
@@ -126,7 +137,8 @@ def generator(
     set_threads(threads)
     pictures = open_data(data, resolution=resolution, count=count)
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
-             "precision": precision, "snapshot_kimg": snapshot_kimg}  # fmt: skip
+             "precision": precision, "snapshot_kimg": snapshot_kimg, "growing_kimg": growing_kimg,
+             "channel_base": channel_base, "channel_max": channel_max}  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     given.update(noise_delay_kimg=noise_delay_kimg, anchor_weight=anchor_weight, compile=compile_)
     if warm_start_kimg > 0:
@@ -139,6 +151,7 @@ def generator(
         terminal.json({"training": config.to_dict(), "data": pictures.name, "device": place, "output": str(output)})
         return
     from stylegan_core.training.distributed import start_processes
+    from stylegan_core.training.growing import nimg_at
     from stylegan_core.training.loop import train_generator
 
     start_processes(place)
@@ -150,7 +163,7 @@ def generator(
 
         def callback(info: StepInfo) -> bool:
             losses = ", ".join(f"{name} {value.float().mean():.3f}" for name, value in list(info.parts.items())[:2])
-            seen = info.step * config.batch / 1000
+            seen = nimg_at(config, info.step) / 1000
             bar.update(seen, note=f"{seen:.1f} kimg, {losses}")
             return not stopper.exit_code
 
@@ -263,15 +276,16 @@ def networks_to_start_from(name: str, config: Any) -> tuple[dict[str, Any], Any]
 
     from stylegan_core.checkpoints.registry import load_discriminator, load_generator
     from stylegan_core.errors import CheckpointError
+    from stylegan_core.training.growing import grown
 
     start = load_generator(name)
     networks = {"G": start}
-    config = replace(config, generator=start.config)
+    config = replace(config, generator=grown(start.config))
     try:
         path = Path(name)  # a run keeps the discriminator of snapshot-<kimg> beside it
         beside = path.with_name(path.name.replace("snapshot-", "discriminator-"))
         networks["D"] = load_discriminator(beside if path.exists() and beside.exists() else name)
-        config = replace(config, discriminator=networks["D"].config)
+        config = replace(config, discriminator=grown(networks["D"].config))
     except CheckpointError:
         pass
     return networks, config.validate()

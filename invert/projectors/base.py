@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,12 +12,14 @@ from torch import Tensor
 
 from stylegan_core.generator import Generator
 from stylegan_core.images import to_rgb, to_u8
+from stylegan_core.input_transform import BUFFER, delta_of
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.losses.perceptual import FeatureDistance
 from stylegan_core.losses.registry import Goal, build_objective
 from stylegan_core.losses.term import Objective, Rendering
 from stylegan_core.metrics.reconstruction import psnr
 from stylegan_core.progress import Callback, StepInfo
+from stylegan_core.weight_deltas import call_with
 
 if TYPE_CHECKING:
     from invert.projectors.start import WSamples
@@ -45,13 +47,14 @@ class Candidates:
     """M latents on their way to the target images they belong to: several restarts of each image, or the best of them.
 
     noise: buffer name → [M, 1, H, W]. image, restart: [M] whole numbers on the CPU; streams of random numbers depend on
-    the restart only, so that a batch equals its single runs.
+    the restart only, so that a batch equals its single runs. pose: [M, 3], see `input_transform`; None = nothing is moved.
     """
 
     latent: Latent
     noise: dict[str, Tensor]
     image: Tensor
     restart: Tensor
+    pose: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.latent)
@@ -60,14 +63,16 @@ class Candidates:
         """Those of these rows. index: [K] whole numbers."""
         here = index.to(self.latent.value.device)
         noise = {name: value[here] for name, value in self.noise.items()}
-        return Candidates(self.latent[here], noise, self.image[index], self.restart[index])
+        pose = None if self.pose is None else self.pose[here]
+        return Candidates(self.latent[here], noise, self.image[index], self.restart[index], pose)
 
     def with_rows(self, index: Tensor, other: Candidates) -> Candidates:
         """Rows `index` replaced by those of other, in order."""
         here = index.to(self.latent.value.device)
         value = self.latent.value.index_copy(0, here, other.latent.value)
         noise = {name: maps.index_copy(0, here, other.noise[name]) for name, maps in self.noise.items()}
-        return replace(self, latent=replace(self.latent, value=value), noise=noise)
+        pose = None if self.pose is None or other.pose is None else self.pose.index_copy(0, here, other.pose)
+        return replace(self, latent=replace(self.latent, value=value), noise=noise, pose=pose)
 
     def lower(self, generator: Generator, space: LatentSpace) -> Candidates:
         """The same pictures in a space further down."""
@@ -80,7 +85,8 @@ class Problem:
     """What is to be matched, by which generator, and how distances are measured.
 
     target: [N, C, H, W] on the generator's device, in its dtype. mask: [N, 1, H, W] or None. samples: w of this
-    generator. largest_side: to which pictures are shrunk for the perceptual distance; None = as they are.
+    generator. largest_side: to which pictures are shrunk for the perceptual distance; None = as they are. encode: pictures →
+    ws of an encoder; None = there is none.
     """
 
     generator: Generator
@@ -90,30 +96,31 @@ class Problem:
     samples: WSamples
     seed: int
     largest_side: int | None = None
+    encode: Callable[[Tensor], Tensor] | None = None
 
     def goal(self, image: Tensor) -> Goal:
         """What the candidates of these images (rows of the target, [M]) are compared with."""
         image = image.to(self.target.device)
         mask = None if self.mask is None else self.mask[image]
-        return Goal(self.target[image], mask, self.measure, self.largest_side, self.samples.prior, self.samples.p_prior)
+        return Goal(self.target[image], mask, self.measure, self.largest_side, self.samples.prior, self.samples.p_prior, self.encode)
 
     def objective(self, image: Tensor, weights: Mapping[str, float]) -> Objective:
         """The sum of these terms for the candidates of these images."""
         return build_objective(weights, self.goal(image))
 
-    def render(self, latent: Latent, noise: Mapping[str, Tensor]) -> Rendering:
-        """The picture and what the terms look at beside it."""
+    def render(self, latent: Latent, noise: Mapping[str, Tensor], pose: Tensor | None = None) -> Rendering:
+        """The picture and what the terms look at beside it. pose: [M, 3]; None = as the generator stands."""
         ws = None
         if latent.space is not LatentSpace.S:
             latent = latent.lower(self.generator, to=LatentSpace.W_PLUS)
             ws = latent.value
-        return Rendering(latent.render(self.generator, noise=noise), ws, noise)
+        return Rendering(rendered(self.generator, latent, noise, pose), ws, noise)
 
     @torch.no_grad()
     def distances(self, candidates: Candidates, weights: Mapping[str, float]) -> Tensor:
         """The weighted sum of the given terms for candidates as they stand, [M]."""
         objective = self.objective(candidates.image, weights)
-        return objective(self.render(candidates.latent, candidates.noise))[0]
+        return objective(self.render(candidates.latent, candidates.noise, candidates.pose))[0]
 
 
 @dataclass
@@ -163,6 +170,13 @@ class Progress:
         )
         if self.callback(info) is False:
             self.is_stopped = True
+
+
+def rendered(generator: Generator, latent: Latent, noise: Mapping[str, Tensor], pose: Tensor | None = None) -> Tensor:
+    """[M, C, H, W], differentiable in all three. pose: [M, 3], how each picture is moved; None = not."""
+    if pose is None:
+        return latent.render(generator, noise=noise)
+    return call_with(generator, {BUFFER: delta_of(pose)}, lambda moved: latent.render(moved, noise=noise))
 
 
 def quality(images: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:

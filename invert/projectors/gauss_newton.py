@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from invert.projectors.base import Candidates, Problem, Progress
+from invert.projectors.base import Candidates, Problem, Progress, rendered
 from invert.projectors.coordinates import Coordinates
+from invert.projectors.optimise import POSE_SCALE
 from stylegan_core.errors import UsageError
 from stylegan_core.latent import LatentSpace
 from stylegan_core.losses.perceptual import shrink
@@ -32,7 +32,8 @@ class GaussNewton:
     share: of the run's steps. space: 'z' or 'w'. terms: of 'pixel', 'multi-scale', 'perceptual', the residuals. prior:
     weight of being likely. tolerance: an image is finished when a step gains less than this share of its loss.
     largest_side: the phase is left out for larger pictures, whose Jacobian would take too long. coverage: share of the
-    variance of samples in the directions of W that move; the rest, which pictures hardly show, goes to the mean.
+    variance of samples in the directions of W that move; the rest, which pictures hardly show, goes to the mean. Where
+    candidates have a pose, it moves too, as three more coordinates.
     """
 
     share: float
@@ -70,32 +71,38 @@ class GaussNewton:
         """One candidate → (moved, its loss [], share of the loss gained, its picture)."""
         coordinates = Coordinates.of(self.coordinates, one.latent.space, problem)
         residual = residuals(problem.goal(one.image), self.terms)
+        width, moving = one.latent.value.shape[1], self._num_moving(problem, one)
 
         def picture_of(x: Tensor) -> Tensor:
             c = None if one.latent.c is None else one.latent.c.expand(len(x), -1)
-            latent = replace(one.latent, value=coordinates.decode(x), c=c)
+            latent = replace(one.latent, value=coordinates.decode(x[:, :width]), c=c)
             noise = {name: maps.expand(len(x), -1, -1, -1) for name, maps in one.noise.items()}
-            return latent.render(problem.generator, noise=noise)
+            return rendered(problem.generator, latent, noise, None if one.pose is None else x[:, width:] * POSE_SCALE)
 
         x = coordinates.encode(one.latent.value)
-        weight, moving = self.prior / x.shape[1], self._num_moving(problem, one)
+        weight = self.prior / width
+        pose = x[:, :0] if one.pose is None else one.pose / POSE_SCALE
+        x = torch.cat([x, pose], dim=1)
         picture = picture_of(x)
         before = residual(picture).square().sum() + weight * x.square().sum()
-        rest = torch.zeros_like(x[:, moving:])
-        x = torch.cat([x[:, :moving], rest], dim=1)
-        r = residual(picture_of(x))
-        columns = jacobian(lambda value: residual(picture_of(torch.cat([value, rest], dim=1))), x[:, :moving],
-                           problem.generator.img_resolution)
-        steps = F.pad(damped_steps(columns, r[0], weight, x[0, :moving]), (0, rest.shape[1]))
+        x[:, moving:width] = 0
+
+        def with_rest(value: Tensor) -> Tensor:
+            return torch.cat([value[:, :moving], value.new_zeros(len(value), width - moving), value[:, moving:]], dim=1)
+
+        moved = torch.cat([x[:, :moving], x[:, width:]], dim=1)
+        columns = jacobian(lambda value: residual(picture_of(with_rest(value))), moved, problem.generator.img_resolution)
+        steps = with_rest(damped_steps(columns, residual(picture_of(x))[0], weight, moved[0]))
         pictures = picture_of(x + steps)
         after = residual(pictures).square().sum(dim=1) + weight * (x + steps).square().sum(dim=1)
         best = int(after.nan_to_num(float("inf")).argmin())
         gain = float((before - after[best]) / before.clamp_min(1e-30))
         if not gain > 0:
             return one, before, 0.0, picture
-        value = coordinates.decode(x + steps[best : best + 1])
-        return replace(one, latent=replace(one.latent, value=value)), after[best], gain, pictures[best : best + 1]
-
+        x = x + steps[best : best + 1]
+        latent = replace(one.latent, value=coordinates.decode(x[:, :width]))
+        moved_pose = None if one.pose is None else x[:, width:] * POSE_SCALE
+        return replace(one, latent=latent, pose=moved_pose), after[best], gain, pictures[best : best + 1]
 
     def _num_moving(self, problem: Problem, one: Candidates) -> int:
         """How many of the white coordinates move: those of W are sorted by variance; all of Z are alike."""

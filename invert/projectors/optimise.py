@@ -17,7 +17,8 @@ from stylegan_core.latent import Latent
 from stylegan_core.noise import normalise_map
 from stylegan_core.seeds import rng_from_seed
 
-LATENT = "latent"  # the name of the latent among what moves; noise maps have the names of their buffers
+LATENT, POSE = "latent", "pose"  # names among what moves; noise maps have the names of their buffers
+POSE_SCALE = 0.1  # radians and picture widths per unit of what moves, so that the latent's rates fit
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8
 
 
@@ -63,7 +64,7 @@ class Adam:
             scale = self.jitter.scale_at(step, num_steps)
             latent = self._latent(moving, active, coordinates, streams, scale)
             with _precision(self.precision, problem):
-                rendering = problem.render(latent, {**active.noise, **_maps(moving)})
+                rendering = problem.render(latent, {**active.noise, **_maps(moving)}, _pose(moving, active))
                 total, parts = objective(rendering)
 
             # Move.
@@ -88,6 +89,8 @@ class Adam:
     def _variables(self, candidates: Candidates, coordinates: Coordinates) -> dict[str, Tensor]:
         """What moves: the latent's coordinates under LATENT, noise maps under their names; fresh leaves."""
         moving = {} if self.space is None else {LATENT: coordinates.encode(candidates.latent.value)}
+        if self.space is not None and candidates.pose is not None:
+            moving[POSE] = candidates.pose / POSE_SCALE
         if self.noise != "keep":
             moving.update(candidates.noise)
         return {name: value.detach().clone().requires_grad_() for name, value in moving.items()}
@@ -117,14 +120,16 @@ class Adam:
             for value in _maps(moving).values():
                 value.copy_(normalise_map(value))
         noise = {**active.noise, **{name: value.detach().clone() for name, value in _maps(moving).items()}}
+        pose = _pose(moving, active)
+        active = replace(active, noise=noise, pose=None if pose is None else pose.detach().clone())
         if LATENT not in moving:
-            return replace(active, noise=noise)
+            return active
         latent = replace(active.latent, value=coordinates.decode(moving[LATENT]).clone())
-        return replace(active, latent=latent, noise=noise)
+        return replace(active, latent=latent)
 
     def _rates(self, moving: Mapping[str, Tensor], lr: float) -> dict[str, float]:
         noise_lr = lr if self.noise_lr is None else lr / self.ramp.lr * self.noise_lr
-        return {name: lr if name == LATENT else noise_lr for name in moving}
+        return {name: lr if name in (LATENT, POSE) else noise_lr for name in moving}
 
     def _going(self, history: list[Tensor], rows: Tensor) -> Tensor:
         """Positions among the active rows that go on."""
@@ -168,7 +173,11 @@ class Momenta:
 
 
 def _maps(moving: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value for name, value in moving.items() if name != LATENT}
+    return {name: value for name, value in moving.items() if name not in (LATENT, POSE)}
+
+
+def _pose(moving: Mapping[str, Tensor], active: Candidates) -> Tensor | None:
+    return moving[POSE] * POSE_SCALE if POSE in moving else active.pose
 
 
 def _precision(precision: str, problem: Problem) -> AbstractContextManager[None]:

@@ -67,12 +67,26 @@ PRESETS: Mapping[str, Preset] = {
             ),
         ),
         Preset(
+            "hybrid", "ours: an encoder's latents (pSp, ReStyle), Gauss–Newton in W where they lie there, then W+, then noise", steps=60,
+            start="encoder", noise="none", restarts=1, restart_phases=1, largest_side=256,
+            phases=(
+                GaussNewton(0.05, "w", _NEAR, prior=1e-3),
+                Adam(0.50, GOAL, {**_NEAR, "w-prior": 1e-3}, Ramp(0.05, 0.05, 0.5), coordinates="white"),
+                Adam(0.45, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
+            ),
+        ),
+        Preset(
+            "in-domain", "IDI Sec. 3.3: W+ from an encoder, which also holds it; Adam at 0.01, 100 steps", steps=100, start="encoder",
+            noise="const", restarts=1, restart_phases=1, largest_side=256,
+            phases=(Adam(1.0, GOAL, {"pixel": 1.0, "perceptual": 1.0, "in-domain": 2.0}, Ramp(0.01, 0.0, 0.0)),),
+        ),
+        Preset(
             "careful", "ours: as fast, from several starts and with more second-order steps", steps=400,
-            start="nearest", noise="none", restarts=4, restart_phases=2, largest_side=256,
+            start="nearest", noise="none", restarts=10, restart_phases=1, largest_side=256,
             phases=(
                 Adam(0.15, "w", _NEAR, Ramp(0.1, 0.1, 0.3), coordinates="white"),
-                GaussNewton(0.05, "w", _NEAR, prior=1e-3, tolerance=1e-4),
-                Adam(0.40, GOAL, {**_NEAR, "w-prior": 1e-3}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
+                GaussNewton(0.05, "w", _NEAR, prior=3e-4, tolerance=1e-4),
+                Adam(0.40, GOAL, {**_NEAR, "w-prior": 3e-4}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
                 Adam(0.40, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
             ),
         ),
@@ -90,8 +104,10 @@ PRESETS: Mapping[str, Preset] = {
 }  # fmt: skip
 
 
-def preset_of(name: str) -> Preset:
-    """Raises UsageError for a name that the table does not have."""
+def preset_of(name: str | Preset) -> Preset:
+    """By name, or a row of one's own as it is. Raises UsageError for a name that the table does not have."""
+    if isinstance(name, Preset):
+        return name
     if name not in PRESETS:
         raise UsageError(f"preset {name!r}: one of {', '.join(PRESETS)} is allowed")
     return PRESETS[name]

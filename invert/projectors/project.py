@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -11,14 +12,17 @@ from torch import Tensor
 
 from invert.projectors.advice import advise
 from invert.projectors.base import Candidates, Problem, Progress, best_rows, quality
+from invert.projectors.hybrid import encoded_start, rows_of_encoder, with_encoder
 from invert.projectors.measures import load_measure
 from invert.projectors.optimise import Adam
+from invert.projectors.pose import check_pose, with_pose
 from invert.projectors.presets import GOAL, Phase, Preset, preset_of
 from invert.projectors.samples import WSamples
 from invert.projectors.schedules import shared_out
 from invert.projectors.start import Start, start_candidates
 from stylegan_core.errors import ImageError, LatentError, UsageError
 from stylegan_core.generator import Generator, place_of
+from stylegan_core.input_transform import BUFFER, delta_of
 from stylegan_core.inversion import Inversion, merged
 from stylegan_core.latent import LatentSpace
 from stylegan_core.losses.perceptual import FeatureDistance, distance_to
@@ -49,6 +53,10 @@ class Options(Protocol):
     def restarts(self) -> int | None: ...
     @property
     def class_index(self) -> int | str | None: ...
+    @property
+    def transform(self) -> bool: ...
+    @property
+    def encoder(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,9 @@ class PresetProjector:
     """A projector by preset; None = the preset decides.
 
     space: z, w, w+ or s. perceptual: auto, vgg, alex, squeeze, features, none, or a FeatureDistance. start: auto, mean,
-    nearest[:COUNT], seed[:N] or an inversion file. class_index: of a conditional model, a number or 'search'.
+    nearest[:COUNT], seed[:N], encoder or an inversion file. class_index: of a conditional model, a number or 'search'. transform:
+    rotation and motion of the generator's input (StyleGAN3) are found too. encoder: a name, a file or an Encoder; auto = that of
+    the model's card, if any.
     """
 
     space: str = "w+"
@@ -67,6 +77,8 @@ class PresetProjector:
     start: str = "auto"
     restarts: int | None = None
     class_index: int | str | None = None
+    transform: bool = False
+    encoder: Any = "auto"
 
     def project(
         self,
@@ -97,14 +109,22 @@ def project_images(
     after every step; False stops. Raises UsageError, ImageError, LatentError, WeightsNotFoundError before any step.
     """
     options = options or PresetProjector()
-    space, preset = LatentSpace.parse(options.space), effective_preset(options)
+    space = LatentSpace.parse(options.space)
+    preset, encoder = with_encoder(effective_preset(options), options, generator, is_given=start is not None)
     origin = Start("given", None, start) if start is not None else Start.parse(preset.start).resolved(generator)
+    check_pose(generator, origin.inversion, options.transform)
     problem = _problem(targets, generator, options, mask, preset)
+    if encoder is not None:
+        problem = replace(problem, encode=rows_of_encoder(encoder, generator))
+    if origin.kind == "encoder":
+        origin = encoded_start(encoder, problem.target, space)
     label = class_labels(options.class_index, generator, len(targets))
     plan = planned(preset, space, origin, generator)
     progress = Progress(problem, sum(steps for _, _, steps in plan), callback)
     candidates = start_candidates(origin, problem, label, plan[0][1], preset.restarts)
     candidates = replace(candidates, noise=first_noise(preset.noise, candidates, generator, origin))
+    if options.transform:
+        candidates = with_pose(problem, candidates, origin)
 
     for index, (phase, phase_space, steps) in enumerate(plan):
         if index >= preset.restart_phases:
@@ -216,9 +236,10 @@ def _inversion(
     progress: Progress,
 ) -> Inversion:
     """The result with its facts; what is told of it is measured on the picture that it renders."""
-    inversion = Inversion(candidates.latent, candidates.noise)
+    deltas: dict[str, Any] = {} if candidates.pose is None else {BUFFER: delta_of(candidates.pose)}
+    inversion = Inversion(candidates.latent, candidates.noise, deltas)
     images = inversion.render(problem.generator)
-    plain = Inversion(candidates.latent).render(problem.generator)
+    plain = Inversion(candidates.latent, {}, deltas).render(problem.generator) if candidates.noise else images
     measured = distance_to(problem.measure, problem.target, problem.mask, largest_side=problem.largest_side)(images)
     psnr, plain_psnr = (quality(x, problem.target, problem.mask) for x in (images, plain))
     effective = {**preset.fields(), "plan": [f"{type(p).__name__} {s.value} {n}" for p, s, n in plan]}
@@ -228,6 +249,7 @@ def _inversion(
             "preset": preset.name,
             "effective": effective,
             "seed": options.seed,
+            **({} if candidates.pose is None else {"pose": _pose_facts(candidates.pose[i])}),
             "steps": int(progress.steps_of[i]),
             "restart": int(candidates.restart[i]),
             "model_sha256": problem.samples.sha256,
@@ -240,6 +262,12 @@ def _inversion(
         for i in range(len(images))
     ]
     return replace(inversion, metadata=merged(facts))
+
+
+def _pose_facts(pose: Tensor) -> dict[str, float]:
+    """How the picture was moved, for people: degrees counter-clockwise, picture widths right and down."""
+    angle, right, down = pose.tolist()
+    return {"rotate": round(math.degrees(angle), 3), "right": round(right, 5), "down": round(down, 5)}
 
 
 def _advice(problem: Problem, i: int, space: LatentSpace, psnr: float, plain_psnr: float) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from invert.projectors.base import Candidates, Problem
 from invert.projectors.samples import NUM_W, THUMBNAIL_SIDE, WSamples
 from stylegan_core.errors import LatentError, UsageError
 from stylegan_core.generator import Generator, place_of
+from stylegan_core.input_transform import BUFFER
 from stylegan_core.inversion import Inversion
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.losses.perceptual import shrink
@@ -28,26 +29,33 @@ DISTANCE = {"multi-scale": 10.0, "perceptual": 1.0}  # ranks the shortlist and t
 
 @dataclass(frozen=True)
 class Start:
-    """kind: mean, nearest, seed or given. number: samples of nearest, None = by size; or the seed, None = the run's."""
+    """kind: mean, nearest, seed, encoder or given. number: samples of nearest, None = by size; or the seed, None = the run's.
+
+    label: what is recorded of a given start; "" = its kind.
+    """
 
     kind: str = "mean"
     number: int | None = None
     inversion: Inversion | None = None
+    label: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Start:
-        """'mean', 'nearest', 'nearest:500', 'seed', 'seed:7', or the path of an inversion file. Raises UsageError."""
+        """'mean', 'nearest', 'nearest:500', 'seed', 'seed:7', 'encoder', or the path of an inversion file. Raises UsageError."""
         kind, colon, number = text.partition(":")
+        if text == "encoder":
+            return cls("encoder")
         if kind in ("mean", "nearest", "seed") and (not colon or (number.isdecimal() and kind != "mean")):
             if colon and kind == "nearest" and not 1 <= int(number) <= NUM_W:
                 raise UsageError(f"start {text!r}: nearest takes 1 to {NUM_W} samples")
             return cls(kind, int(number) if colon else None)
         if text.endswith((".safetensors", ".npz")):
             return cls("given", None, Inversion.load(text))
-        raise UsageError(f"start {text!r}: mean, nearest, nearest:COUNT, seed, seed:N or an inversion file (….inversion.safetensors)")
+        raise UsageError(f"start {text!r}: mean, nearest, nearest:COUNT, seed, seed:N, encoder or an inversion file "
+                         "(….inversion.safetensors)")
 
     def __str__(self) -> str:
-        return self.kind if self.number is None else f"{self.kind}:{self.number}"
+        return self.label or (self.kind if self.number is None else f"{self.kind}:{self.number}")
 
     def resolved(self, generator: Generator) -> Start:
         """With the number that `nearest` takes for this generator when none was given."""
@@ -145,7 +153,7 @@ def _nearest_class(problem: Problem, i: int, samples: WSamples) -> Tensor:
 def _given(inversion: Inversion, problem: Problem, i: int, count: int, restarts: int, space: LatentSpace) -> Latent:
     if len(inversion) not in (1, count):
         raise UsageError(f"the start has {len(inversion)} images, the targets are {count}; give one start, or one for each")
-    if inversion.weight_deltas:
+    if set(inversion.weight_deltas) - {BUFFER}:
         raise UsageError("the start changes the generator's weights, which a projection does not; start from one without")
     latent = inversion.latent[i if len(inversion) == count else 0].to(*place_of(problem.generator))
     if latent.space.depth > space.depth:

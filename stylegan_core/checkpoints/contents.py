@@ -12,6 +12,7 @@ from typing import Any
 
 from stylegan_core.checkpoints.inert_pickle import read_pickle
 from stylegan_core.checkpoints.inert_tree import CHECKPOINT_NAMES
+from stylegan_core.checkpoints.relative_names import raise_if_named
 from stylegan_core.checkpoints.safetensors_header import SafetensorsHeader, read_header
 from stylegan_core.checkpoints.torch_storage import LEGACY_MAGIC, TensorReader, read_legacy, read_zip
 from stylegan_core.checkpoints.zip_records import read_records
@@ -72,7 +73,12 @@ def open_contents(path: str | os.PathLike[str]) -> Contents:
     """
     target = Path(path)
     try:
-        return parse_contents(target, _map(target))
+        data = _map(target)
+        try:
+            return parse_contents(target, data)
+        except UnsafeCheckpointError:
+            raise_if_named(data)
+            raise
     except InvertError as error:
         raise type(error)(f"{display(target)}: {error}") from None
 

@@ -30,6 +30,7 @@ from stylegan_core.checkpoints.strict import DECLARED, W_AVG
 from stylegan_core.errors import CheckpointError, UsageError
 from stylegan_core.files import atomic_write
 from stylegan_core.networks.configs import config_to_dict
+from stylegan_core.networks.layer_schedule import bands, fitting_base, formula_widths
 from stylegan_core.ops.upfirdn2d import setup_filter
 
 LAYOUTS = ("native", "rosinality", "nvlabs")
@@ -50,6 +51,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], layo
     path = Path(target)
     networks = {name: load_network(source, name) for name in networks_in(source)}
     if layout != "native":
+        _check_official(layout, networks)
         {"rosinality": save_rosinality, "nvlabs": save_nvlabs}[layout](networks, path)
         return [path]
     main = next(iter(networks))
@@ -95,7 +97,11 @@ def save_nvlabs(networks: Mapping[str, nn.Module], path: str | os.PathLike[str])
 
 
 def official_arguments(config: Any) -> dict[str, Any]:
-    """Keyword arguments of stylegan2-ada-pytorch's Generator or Discriminator for a configuration of ours."""
+    """Keyword arguments of stylegan2-ada-pytorch's Generator or Discriminator, or of stylegan3's, for a configuration of ours."""
+    if config.kind == "stylegan3":
+        return stylegan3_arguments(config)
+    if config.const_shape != (4, 4) or not getattr(config, "demodulate", True):
+        raise CheckpointError("the official code has square pictures and demodulation only, and this network has not; write a native file")
     base, limit = _base_and_limit(config)
     shared = {"c_dim": config.c_dim, "img_resolution": config.img_resolution, "img_channels": config.img_channels}
     blocks = {"architecture": config.architecture, "resample_filter": list(config.resample_filter)}
@@ -122,6 +128,19 @@ def official_arguments(config: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def stylegan3_arguments(config: Any) -> dict[str, Any]:
+    """Keyword arguments of stylegan3's Generator, whose settings of the layers are flat."""
+    fitting = fitting_base(config.widths or formula_widths(config), bands(config)[0])
+    if fitting is None:
+        raise CheckpointError(f"the official code cannot build the widths {list(config.widths)}: they do not follow its formula")
+    base, limit = fitting if config.widths else (config.channel_base, config.channel_max)
+    mapping = {name: getattr(config, f"mapping_{name}") for name in ("embed_features", "layer_features", "activation", "lr_multiplier")}
+    left_out = ("widths", "content_box", "w_avg_beta", *(name for name in vars(config) if name.startswith("mapping_")))
+    flat = {name: value for name, value in vars(config).items() if name not in left_out}
+    mapping |= {"num_layers": config.mapping_layers, "w_avg_beta": config.w_avg_beta}
+    return {**flat, "channel_base": base, "channel_max": limit, "mapping_kwargs": mapping}
+
+
 def _base_and_limit(config: Any) -> tuple[int, int]:
     widths = {resolution: config.width(resolution) for resolution in config.resolutions}
     limit = max(widths.values())
@@ -132,12 +151,14 @@ def _base_and_limit(config: Any) -> tuple[int, int]:
 
 
 def _check_rosinality(name: str, config: Any) -> None:
-    fixed: dict[str, Any] = {"c_dim": 0, "img_channels": 3, "activation": "lrelu"}
+    if name != "D" and config.kind != "stylegan2":
+        raise CheckpointError(f"rosinality's code has StyleGAN2 only, and {name} is a {config.kind}; write --to native or nvlabs")
+    fixed: dict[str, Any] = {"c_dim": 0, "img_channels": 3, "activation": "lrelu", "const_shape": (4, 4)}
     if name == "D":
         fixed |= {"architecture": "resnet", "mbstd_group_size": 4, "mbstd_num_channels": 1}
     else:
         fixed |= {
-            "architecture": "skip", "use_noise": True, "z_dim": config.w_dim, "mapping_activation": "lrelu",
+            "architecture": "skip", "use_noise": True, "demodulate": True, "z_dim": config.w_dim, "mapping_activation": "lrelu",
             "mapping_lr_multiplier": 0.01, "mapping_layer_features": None,
         }  # fmt: skip
         if config.w_avg_beta is None:
@@ -146,6 +167,13 @@ def _check_rosinality(name: str, config: Any) -> None:
         if getattr(config, field) != value:
             held = getattr(config, field)
             raise CheckpointError(f"rosinality's code has {field} {value!r} only, and this network has {held!r}")
+
+
+def _check_official(layout: str, networks: Mapping[str, nn.Module]) -> None:
+    for name, module in networks.items():
+        config: Any = module.config
+        if config.kind.startswith("stylegan1"):
+            raise CheckpointError(f"{name} is a {config.kind}, which the code of the layout {layout!r} does not have; write --to native")
 
 
 def _own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +12,8 @@ import torch
 from stylegan_core.checkpoints.tensor_view import TensorView
 from stylegan_core.errors import CheckpointError
 from stylegan_core.files import display
-from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig
+from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN2DiscriminatorConfig, StyleGAN3Config
+from stylegan_core.networks.layer_schedule import bands, fitting_base, formula_widths
 
 MAX_LAYERS = 100
 MAX_FILTER_NUMBERS = 1024
@@ -23,29 +26,51 @@ def infer_generator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2Confi
     resolutions = _resolutions(views, "synthesis.b", ".conv1.weight")
     last = f"synthesis.b{resolutions[-1]}"
     shapes = _Shapes(views)
-    z_and_c, embed = shapes.of("mapping.fc0.weight", 2)[1], 0
-    features: dict[str, int] = {}
-    mapping_layers = _count(views, "mapping.fc{}.weight")
-    found: dict[str, Any] = {"c_dim": 0}
-    if "mapping.embed.weight" in views:
-        embed, found["c_dim"] = shapes.of("mapping.embed.weight", 2)
-        features["mapping_embed_features"] = embed
-    if mapping_layers > 1:
-        features["mapping_layer_features"] = shapes.of("mapping.fc0.weight", 2)[0]
-    found |= {
-        "z_dim": z_and_c - embed,
-        "w_dim": shapes.of(f"mapping.fc{mapping_layers - 1}.weight", 2)[0],
+    found = _mapping_facts(views, shapes) | {
         "img_resolution": resolutions[-1],
         "img_channels": shapes.of(f"{last}.torgb.weight", 4)[0],
         "architecture": _generator_architecture(views, resolutions, settings),
+        "const_shape": shapes.of("synthesis.b4.const", 3)[1:],
         "use_noise": any(name.endswith("noise_strength") for name in views),
-        "mapping_layers": mapping_layers,
     }
     widths = {resolution: shapes.of(f"synthesis.b{resolution}.conv1.weight", 4)[0] for resolution in resolutions}
-    w_dim = found["w_dim"]
-    found |= {name: None if width == w_dim else width for name, width in features.items()}
     found |= _filter(views, "synthesis.b4.resample_filter", settings)
     return StyleGAN2Config(channels=widths, **_merged(found, widths, settings)).validate()
+
+
+def infer_stylegan3(views: Views, settings: Mapping[str, Any]) -> StyleGAN3Config:
+    """The same for a StyleGAN3 generator, whose layers have sizes in their names."""
+    layers = {}
+    for name in views:
+        match = re.fullmatch(r"synthesis\.L(\d{1,2})_(\d{1,4})_(\d{1,5})\.weight", name)
+        if match:
+            layers[int(match[1])] = (name, int(match[2]))
+    if sorted(layers) != list(range(len(layers))) or len(layers) < 2:
+        raise CheckpointError(f"the {len(layers)} layers that were found are not numbered from 0 on without a gap")
+    shapes = _Shapes(views)
+    weights = [shapes.of(layers[i][0], 4) for i in range(len(layers))]
+    found = _mapping_facts(views, shapes) | {
+        "img_resolution": layers[len(layers) - 1][1],
+        "img_channels": weights[-1][0],
+        "num_layers": len(layers) - 1,
+        "conv_kernel": weights[0][2],
+    }
+    widths = tuple(weight[0] for weight in weights[:-1])
+    filters = [view for name, view in views.items() if name.endswith(".down_filter")]
+    if filters:
+        found["use_radial_filters"] = any(len(view.shape) == 2 for view in filters)
+    formula = {name: settings[name] for name in ("channel_base", "channel_max") if name in settings}
+    config = StyleGAN3Config(**_merged(found, {}, {name: settings[name] for name in settings if name not in formula})).validate()
+    if formula:
+        config = replace(config, **formula).validate()
+        if formula_widths(config) != widths:
+            said = display(f"channel_base {config.channel_base} and channel_max {config.channel_max}", max_length=80)
+            raise CheckpointError(f"the file declares {said}, but its tensors have the widths {list(widths)}")
+        return config
+    fitting = fitting_base(widths, bands(config)[0])
+    if fitting is None:
+        return replace(config, widths=widths).validate()
+    return replace(config, channel_base=fitting[0], channel_max=fitting[1]).validate()
 
 
 def infer_discriminator(views: Views, settings: Mapping[str, Any]) -> StyleGAN2DiscriminatorConfig:
@@ -104,6 +129,22 @@ class _Shapes:
         if len(shape) != num_dimensions or min(shape) < 1:
             raise CheckpointError(f"{name!r} has the shape {list(shape)}; {num_dimensions} sizes from 1 are expected")
         return shape
+
+
+def _mapping_facts(views: Views, shapes: _Shapes) -> dict[str, Any]:
+    # Sizes of z, c, w and of the mapping network of a generator.
+    z_and_c, embed = shapes.of("mapping.fc0.weight", 2)[1], 0
+    features: dict[str, int] = {}
+    mapping_layers = _count(views, "mapping.fc{}.weight")
+    found: dict[str, Any] = {"c_dim": 0}
+    if "mapping.embed.weight" in views:
+        embed, found["c_dim"] = shapes.of("mapping.embed.weight", 2)
+        features["mapping_embed_features"] = embed
+    if mapping_layers > 1:
+        features["mapping_layer_features"] = shapes.of("mapping.fc0.weight", 2)[0]
+    w_dim = shapes.of(f"mapping.fc{mapping_layers - 1}.weight", 2)[0]
+    found |= {"z_dim": z_and_c - embed, "w_dim": w_dim, "mapping_layers": mapping_layers}
+    return found | {name: None if width == w_dim else width for name, width in features.items()}
 
 
 def _resolutions(views: Views, prefix: str, suffix: str, first: int = 4) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from stylegan_core.checkpoints.contents import Contents
 from stylegan_core.checkpoints.safetensors_header import strict_json
-from stylegan_core.checkpoints.strict import Draft
+from stylegan_core.checkpoints.strict import FILTERS, Draft
 from stylegan_core.errors import CheckpointError, UnknownCheckpointError
 from stylegan_core.files import atomic_write, display
 from stylegan_core.networks.configs import Config, config_from_dict, config_to_dict
@@ -23,6 +23,7 @@ NAME = "native"
 FORMAT = "invert-network"
 FORMAT_VERSION = 1
 MAX_METADATA_CHARACTERS = 1 << 20
+EXACT = (*FILTERS, "input.transform", "input.freqs")  # small, and 16 bits would not do
 NETWORK_NAMES = {"generator": "G_ema", "discriminator": "D"}
 
 
@@ -31,13 +32,14 @@ def save_native(module: nn.Module, path: str | os.PathLike[str], *, provenance: 
     """Writes a network, whole or not at all, and returns its `model_sha256`.
 
     module: what `networks.build` makes. provenance: JSON-ready facts. dtype: torch.float16 halves the file; tensors of
-    fewer than two dimensions stay float32, and the hash is that of the rounded values, as they will be loaded.
+    fewer than two dimensions, filters and Fourier features stay float32; the hash is that of the rounded values, as they will
+    be loaded.
     Raises OutputError when it cannot be written, CheckpointError when a value does not fit into float16.
     """
     stored, rounded = {}, {}
     for name, value in module.state_dict().items():
         tensor = value.detach().cpu().float()
-        stored[name] = tensor.to(dtype if tensor.ndim >= 2 else torch.float32).contiguous().clone()
+        stored[name] = tensor.to(torch.float32 if tensor.ndim < 2 or name.endswith(EXACT) else dtype).contiguous().clone()
         rounded[name] = stored[name].float()
         if not torch.isfinite(rounded[name]).all():
             raise CheckpointError(f"{name!r} has values that are not finite, or not in {dtype}; nothing was written")

@@ -1,4 +1,4 @@
-"""NVIDIA's PyTorch pickles: stylegan2-ada-pytorch, and the StyleGAN2 networks of the stylegan3 repository.
+"""NVIDIA's PyTorch pickles: stylegan2-ada-pytorch, and the StyleGAN2 and StyleGAN3 networks of the stylegan3 repository.
 
 A network is a tree of `_reconstruct_persistent_obj` records: class name, source text and the state of an nn.Module. The
 official loader executes the source; this one never does: it takes names, tensors and settings, and keeps the source's
@@ -12,8 +12,8 @@ from typing import Any
 
 from stylegan_core.checkpoints.contents import Contents
 from stylegan_core.checkpoints.inert_tree import PERSISTENT_OBJECT, calls, mapping_of, plain_value
-from stylegan_core.checkpoints.infer import infer_discriminator, infer_generator
-from stylegan_core.checkpoints.nvlabs_settings import Module, discriminator_settings, generator_settings
+from stylegan_core.checkpoints.infer import infer_discriminator, infer_generator, infer_stylegan3
+from stylegan_core.checkpoints.nvlabs_settings import Module, discriminator_settings, generator_settings, stylegan3_settings
 from stylegan_core.checkpoints.strict import Draft, choose
 from stylegan_core.checkpoints.tensor_view import TensorView
 from stylegan_core.checkpoints.torch_storage import TensorReader
@@ -50,9 +50,10 @@ def read(contents: Contents, network: str | None) -> Draft:
     modules = dict(_walk(root))
     views = dict(_tensors(modules, contents.tensors))
     config: Any
-    if root.class_name == "Generator":
-        if "synthesis.input" in modules:
-            raise UnknownCheckpointError("holds a StyleGAN3 generator, which this version cannot build yet")
+    if root.class_name == "Generator" and "synthesis.input" in modules:
+        kind, (settings, unknown) = "generator", stylegan3_settings(modules)
+        config = infer_stylegan3(views, settings)
+    elif root.class_name == "Generator":
         kind, (settings, unknown) = "generator", generator_settings(modules)
         config = infer_generator(views, settings)
     elif root.class_name == "Discriminator":

@@ -21,6 +21,10 @@ _HARMLESS = frozenset(  # change speed or training, never what a network compute
 _GENERATOR_SIZES = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 _DISCRIMINATOR_SIZES = ("c_dim", "img_resolution", "img_channels")
 _BLOCKS = ("channel_base", "channel_max", "architecture", "activation", "use_noise", "resample_filter", "conv_clamp")
+_STYLEGAN3 = (
+    "channel_base", "channel_max", "num_layers", "num_critical", "first_cutoff", "first_stopband", "last_stopband_rel", "margin_size",
+    "output_scale", "conv_kernel", "filter_size", "lrelu_upsampling", "use_radial_filters", "conv_clamp", "magnitude_ema_beta",
+)  # fmt: skip
 _MAPPING = {
     "num_layers": "mapping_layers",
     "embed_features": "mapping_embed_features",
@@ -63,6 +67,28 @@ def generator_settings(modules: Mapping[str, Module]) -> tuple[dict[str, Any], l
         _compare(facts, settings)
     _compare(modules[""].facts(**{name: name for name in _GENERATOR_SIZES}), settings)
     return _tidy(settings), sorted({*arguments, *mapping} - _HARMLESS)
+
+
+def stylegan3_settings(modules: Mapping[str, Module]) -> tuple[dict[str, Any], list[str]]:
+    """The same for a StyleGAN3 generator: fields of StyleGAN3Config."""
+    arguments = _arguments(modules[""], _GENERATOR_SIZES)
+    mapping = _group(arguments, "mapping_kwargs")
+    arguments |= _group(arguments, "synthesis_kwargs")
+    settings = _DEFAULTS | _taken(arguments, dict.fromkeys((*_GENERATOR_SIZES, *_STYLEGAN3)))
+    settings |= _taken(mapping, _MAPPING)
+    layers = [module for module in modules.values() if module.class_name == "SynthesisLayer"]
+    for name in ("conv_clamp", "magnitude_ema_beta"):
+        _compare(_agreed(layers, name), settings)
+    if "synthesis" in modules:
+        names = ("num_layers", "num_critical", "margin_size", "output_scale")
+        _compare(modules["synthesis"].facts(**{name: name for name in names}), settings)
+    if "mapping" in modules:
+        _compare(modules["mapping"].facts(num_layers="mapping_layers", w_avg_beta="w_avg_beta"), settings)
+    if "mapping.fc0" in modules:
+        facts = modules["mapping.fc0"].facts(bias_gain="mapping_lr_multiplier", activation="mapping_activation")
+        _compare(facts, settings)
+    _compare(modules[""].facts(**{name: name for name in _GENERATOR_SIZES}), settings)
+    return settings, sorted({*arguments, *mapping} - _HARMLESS)
 
 
 def discriminator_settings(modules: Mapping[str, Module]) -> tuple[dict[str, Any], list[str]]:
@@ -116,7 +142,7 @@ def _agreed(modules: list[Module], name: str) -> dict[str, Any]:
     values = {_scalar(module.state[name]) for module in modules if name in module.state}
     if len(values) > 1:
         shown = ", ".join(sorted(map(str, values)))
-        raise CheckpointError(f"layers of the network differ in {name} ({shown}), which no StyleGAN2 here can do")
+        raise CheckpointError(f"layers of the network differ in {name} ({shown}), which no network here can do")
     return {name: values.pop()} if values else {}
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from stylegan_core.checkpoints.contents import Contents
 from stylegan_core.checkpoints.inert_tree import mapping_of
-from stylegan_core.checkpoints.infer import infer_discriminator, infer_generator
-from stylegan_core.checkpoints.nvlabs_settings import Module, discriminator_settings, generator_settings
+from stylegan_core.checkpoints.infer import infer_discriminator, infer_generator, infer_stylegan3
+from stylegan_core.checkpoints.nvlabs_settings import Module, discriminator_settings, generator_settings, stylegan3_settings
 from stylegan_core.checkpoints.rosinality import tensors_of
 from stylegan_core.checkpoints.strict import W_AVG, Draft, choose, declared_config
 
 NAME = "nvlabs-state"
 NETWORKS = ("G_ema", "G", "D")
-_GENERATOR, _DISCRIMINATOR = "synthesis.b4.const", "b4.out.weight"
+_GENERATOR, _STYLEGAN3, _DISCRIMINATOR = "synthesis.b4.const", "synthesis.input.freqs", "b4.out.weight"
 
 
 def matches(contents: Contents) -> bool:
@@ -50,6 +50,10 @@ def read(contents: Contents, network: str | None) -> Draft:
         settings, unknown = discriminator_settings(modules)
         config = infer_discriminator(views, _usual(settings, arguments))
         kind = "discriminator"
+    elif _STYLEGAN3 in views:
+        settings, unknown = stylegan3_settings(modules)
+        config = infer_stylegan3(views, _usual(settings, arguments))
+        kind = "generator"
     else:
         settings, unknown = generator_settings(modules)
         config = infer_generator(views, _usual(settings, arguments))
@@ -62,12 +66,12 @@ def read(contents: Contents, network: str | None) -> Draft:
 def _entries(contents: Contents) -> Mapping[Any, Any]:
     entries = mapping_of(contents.tree) or {}
     if _is_state(entries):
-        return {"G_ema" if _GENERATOR in entries else "D": contents.tree}
+        return {"D" if _DISCRIMINATOR in entries else "G_ema": contents.tree}
     return entries
 
 
 def _is_state(entries: Mapping[Any, Any]) -> bool:
-    return _GENERATOR in entries or _DISCRIMINATOR in entries
+    return any(name in entries for name in (_GENERATOR, _STYLEGAN3, _DISCRIMINATOR))
 
 
 def _usual(settings: Mapping[str, Any], arguments: Any) -> Mapping[str, Any]:

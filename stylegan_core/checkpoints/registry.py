@@ -10,7 +10,16 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from stylegan_core.checkpoints import native, nvlabs, nvlabs_state, rosinality, unsupported
+from stylegan_core.checkpoints import (
+    native,
+    nvlabs,
+    nvlabs_state,
+    relatives,
+    rosinality,
+    stylegan1_state,
+    tensorflow,
+    unsupported,
+)
 from stylegan_core.checkpoints.catalog import find
 from stylegan_core.checkpoints.contents import Contents, open_contents
 from stylegan_core.checkpoints.download import Progress
@@ -29,7 +38,8 @@ class Dialect(Protocol):
     read: Callable[[Contents, str | None], Draft]
 
 
-DIALECTS: tuple[Any, ...] = (native, nvlabs, nvlabs_state, rosinality, unsupported)  # asked in this order
+# asked in this order
+DIALECTS: tuple[Any, ...] = (native, relatives, nvlabs, nvlabs_state, tensorflow, stylegan1_state, rosinality, unsupported)
 
 
 def read_checkpoint(path: str | os.PathLike[str], *, network: str | None = None) -> Checkpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from stylegan_core.files import display
 from stylegan_core.networks.build import build
 from stylegan_core.networks.configs import Config, config_from_dict
 
-FILTERS = "resample_filter"    # buffers that follow from the configuration
+FILTERS = ("resample_filter", "up_filter", "down_filter")  # buffers that follow from the configuration
 W_AVG = "mapping.w_avg"
 NOISE = "noise_const"
 DECLARED = "invert"            # key of a converted file for the settings that no tensor shows
@@ -59,6 +59,7 @@ class Draft:
     facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)  # native name → the file's own; {} = they are the same
+    changes: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)  # native name → from the file's numbers to ours
 
 
 def choose(network: str | None, held: tuple[str, ...]) -> str:
@@ -100,6 +101,8 @@ def complete(draft: Draft, file_bytes: int) -> tuple[nn.Module, list[str]]:
         if name in views:
             state[name] = views[name].to_tensor()
             _check_numbers(draft.names.get(name, name), state[name])
+            if name in draft.changes:
+                state[name] = draft.changes[name](state[name]).contiguous()
     _fill_filters(module, state)
     warnings = _fill_noise(expected, state)
     has_w_avg = W_AVG not in expected or W_AVG in state
@@ -121,12 +124,12 @@ class _Unfilled(TorchFunctionMode):
         self.left = max_elements
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in (torch.randn, torch.zeros, torch.ones, torch.empty, torch.full):
+        if func in (torch.randn, torch.rand, torch.zeros, torch.ones, torch.empty, torch.full):
             shape = args[0] if args and isinstance(args[0], (tuple, list, torch.Size)) else args
             self.left -= math.prod(shape)
             if self.left < 0:
                 raise CheckpointError("the configuration asks for a much larger network than the file holds")
-            if func is torch.randn:
+            if func in (torch.randn, torch.rand):
                 return torch.empty(shape)
         if func in (torch.Tensor.div, torch.Tensor.__truediv__) and args[0].numel() > 1 << 16:
             return args[0]  # scaling what will be replaced would touch all of its memory
@@ -142,7 +145,7 @@ def skeleton(config: Config, max_elements: int) -> nn.Module:
 
 
 def _check_names_and_shapes(draft: Draft, expected: Mapping[str, tuple[int, ...]]) -> None:
-    names, optional = draft.names, (FILTERS, *draft.may_lack)
+    names, optional = draft.names, (*FILTERS, *draft.may_lack)
     missing = [name for name in expected if name not in draft.views and not name.endswith(optional)]
     unexpected = [name for name in draft.views if name not in expected]
     wrong = [name for name, view in draft.views.items() if name in expected and view.shape != expected[name]]
@@ -182,11 +185,9 @@ def _resamples(module: nn.Module, filter_name: str) -> bool:
 def _fill_filters(empty: nn.Module, state: dict[str, Tensor]) -> None:
     # The filters follow from the configuration: a file's own are compared, then replaced, so that a converted file
     # has the same hash.
-    from stylegan_core.ops.upfirdn2d import setup_filter
-
-    config: Any = empty.config
-    for name in (name for name in empty.state_dict() if name.endswith(FILTERS)):
-        derived = setup_filter(list(config.resample_filter))
+    for name, derived in empty.state_dict().items():
+        if not name.endswith(FILTERS):
+            continue
         if name in state and not torch.allclose(state[name], derived, atol=1e-5):
             raise CheckpointError(f"{name!r} is another filter than the configuration has")
         state[name] = derived

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stylegan_core.checkpoints.inert_tree import NUMPY_ARRAY, NUMPY_RECONSTRUCT, bytes_of, calls, dtype_code
+from stylegan_core.checkpoints.inert_tree import NUMPY_ARRAY, NUMPY_RECONSTRUCT, NUMPY_SCALAR, bytes_of, calls, dtype_code
 from stylegan_core.errors import CheckpointError, UnsafeCheckpointError
 from stylegan_core.files import display
 
@@ -124,6 +124,16 @@ def array_view(node: Any) -> TensorView | None:
     if record.nbytes != len(view):
         raise CheckpointError(f"an array in the file has {len(view)} bytes where its shape needs {record.nbytes}")
     return record
+
+
+def scalar_view(node: Any) -> TensorView | None:
+    """The view, of no axes, of a pickled NumPy scalar; None for any other node."""
+    if not calls(node, *NUMPY_SCALAR) or len(node.arguments) != 2:
+        return None
+    code, view = dtype_code(node.arguments[0]), bytes_of(node.arguments[1])
+    if code not in _NUMPY_DTYPES or view is None:
+        raise UnsafeCheckpointError("the file has a number that is no plain little-endian one; refused")
+    return checked_view(view, _NUMPY_DTYPES[code], 0, (), ())
 
 
 def check_total(views: dict[str, TensorView], file_bytes: int) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from stylegan_core.checkpoints.contents import Contents
-from stylegan_core.checkpoints.inert_tree import NETWORKS as TENSORFLOW_NETWORKS
-from stylegan_core.checkpoints.inert_tree import calls, mapping_of
+from stylegan_core.checkpoints.inert_tree import mapping_of
 from stylegan_core.errors import UnknownCheckpointError
 from stylegan_core.files import display
 
@@ -30,9 +29,6 @@ def read(contents: Contents, network: str | None) -> NoReturn:
 
 def _what_it_is(contents: Contents) -> str:
     tree = contents.tree
-    parts = tree if isinstance(tree, (tuple, list)) else (tree,)
-    if any(calls(part, *TENSORFLOW_NETWORKS) for part in parts[:8]):
-        return "holds TensorFlow networks (StyleGAN, StyleGAN2 of 2019 and 2020), which this version cannot read yet"
     entries = mapping_of(tree)
     if entries is None:
         is_tensor = contents.tensors.view(tree) is not None
@@ -42,7 +38,7 @@ def _what_it_is(contents: Contents) -> str:
     names = [name for name in entries if isinstance(name, str)]
     state = mapping_of(entries.get("state_dict")) or entries
     if any(str(name).startswith(("g_synthesis.", "synthesis.blocks.", "mapping.dense")) for name in list(state)[:2000]):
-        return "holds a StyleGAN1 generator, which this version cannot build yet"
+        return "holds a StyleGAN generator of 2018 in a layout that is not known here, or a part of one"
     shown = display(", ".join(names[:5]) or "nothing", max_length=100)
     return f"is a dictionary without networks that are known here; it holds: {shown}"
 

@@ -140,7 +140,11 @@ def _decode(name: str, content: bytes, channels: int, resolution: int | None) ->
 
 def batch_indices(count: int, batch: int, step: int, seed: int) -> np.ndarray:
     """The pictures of a step: consecutive pieces of a stream of shuffled epochs, a pure function of (seed, step)."""
-    position = step * batch
+    return stream_indices(count, batch, step * batch, seed)
+
+
+def stream_indices(count: int, batch: int, position: int, seed: int) -> np.ndarray:
+    """`batch` pictures from a position of that stream on."""
     chosen: list[int] = []
     while len(chosen) < batch:
         epoch, offset = divmod(position + len(chosen), count)

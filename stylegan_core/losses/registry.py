@@ -11,7 +11,7 @@ from torch import Tensor
 from stylegan_core.errors import UsageError
 from stylegan_core.losses.perceptual import FeatureDistance, distance_to
 from stylegan_core.losses.pixel import check_target, mean_absolute, mean_square, multi_scale_square
-from stylegan_core.losses.regularisers import WPrior, noise_correlation, noise_power, row_spread
+from stylegan_core.losses.regularisers import WPrior, in_domain, noise_correlation, noise_power, row_spread
 from stylegan_core.losses.term import LossFunction, LossTerm, Objective, Rendering
 
 
@@ -21,6 +21,7 @@ class Goal:
 
     target: [N, C, H, W] in [-1, 1]. mask: [N, 1, H, W] in [0, 1]; None = all counts. measure: None = no perceptual
     distance, its term is 0. largest_side: of pictures for the perceptual distance; None = as they are. prior: of w.
+    encode: pictures → ws [N, num_ws, w_dim] of an encoder; None = there is none.
     """
 
     target: Tensor
@@ -29,6 +30,7 @@ class Goal:
     largest_side: int | None = None
     prior: WPrior | None = None
     p_prior: WPrior | None = None
+    encode: Callable[[Tensor], Tensor] | None = None
 
 
 def _perceptual(goal: Goal) -> LossFunction:
@@ -44,6 +46,13 @@ def _prior(prior: WPrior | None) -> LossFunction:
     return lambda rendering: _zero(rendering) if rendering.ws is None else prior.penalty(rendering.ws)
 
 
+def _in_domain(goal: Goal) -> LossFunction:
+    encode = goal.encode
+    if encode is None:
+        raise UsageError("the term in-domain compares with an encoder, and there is none; give one with --encoder")
+    return lambda rendering: _zero(rendering) if rendering.ws is None else in_domain(rendering.ws, encode(rendering.images))
+
+
 def _zero(rendering: Rendering) -> Tensor:
     return torch.zeros_like(rendering.images[:, 0, 0, 0])
 
@@ -57,6 +66,7 @@ TERMS: Mapping[str, Callable[[Goal], LossFunction]] = {
     "noise-power": lambda goal: lambda r: noise_power(r.noise) if r.noise else _zero(r),
     "w-prior": lambda goal: _prior(goal.prior),
     "p-prior": lambda goal: _prior(goal.p_prior),
+    "in-domain": _in_domain,
     "row-spread": lambda goal: lambda r: _zero(r) if r.ws is None else row_spread(r.ws),
 }
 DISTANCES = ("pixel", "pixel-absolute", "multi-scale", "perceptual")  # how far a picture is; the others only regularise

@@ -51,6 +51,11 @@ def row_spread(ws: Tensor) -> Tensor:
     return (ws - ws.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
 
 
+def in_domain(ws: Tensor, encoded: Tensor) -> Tensor:
+    """ws of a picture, and what an encoder makes of the picture: mean square difference, [N] (IDI Eq. 5)."""
+    return (encoded - ws).square().mean(dim=(1, 2))
+
+
 @dataclass(frozen=True)
 class WPrior:
     """A Gaussian of w, in W itself or behind the inverse of the last leaky ReLU (P space, PN Sec. 3.1 and 3.2).

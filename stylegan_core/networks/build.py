@@ -5,13 +5,20 @@ from __future__ import annotations
 from torch import nn
 
 from stylegan_core.errors import CheckpointError
-from stylegan_core.networks.configs import AttributeNetworkConfig, Config, StyleGAN2Config, StyleGAN2DiscriminatorConfig
+from stylegan_core.networks.configs import AttributeNetworkConfig, Config, StyleGAN2Config, StyleGAN2DiscriminatorConfig, StyleGAN3Config
 from stylegan_core.networks.discriminator import StyleGAN2Discriminator
 from stylegan_core.networks.features import AttributeNetwork
+from stylegan_core.networks.stylegan1 import StyleGAN1Generator
+from stylegan_core.networks.stylegan1_configs import StyleGAN1Config, StyleGAN1DiscriminatorConfig
+from stylegan_core.networks.stylegan1_discriminator import StyleGAN1Discriminator
 from stylegan_core.networks.stylegan2 import StyleGAN2Generator
+from stylegan_core.networks.stylegan3 import StyleGAN3Generator
 
 BUILDERS: dict[type, type[nn.Module]] = {
+    StyleGAN1Config: StyleGAN1Generator,
+    StyleGAN1DiscriminatorConfig: StyleGAN1Discriminator,
     StyleGAN2Config: StyleGAN2Generator,
+    StyleGAN3Config: StyleGAN3Generator,
     StyleGAN2DiscriminatorConfig: StyleGAN2Discriminator,
     AttributeNetworkConfig: AttributeNetwork,
 }

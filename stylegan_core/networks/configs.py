@@ -7,10 +7,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from stylegan_core.errors import CheckpointError
+from stylegan_core.networks.config_checks import MAX_WIDTH
+from stylegan_core.networks.config_checks import check_choice as _check_choice
+from stylegan_core.networks.config_checks import check_filter as _check_filter
+from stylegan_core.networks.config_checks import check_range as _check_range
+from stylegan_core.networks.config_checks import check_resolution as _check_resolution
+from stylegan_core.networks.config_checks import resolutions as _resolutions
+from stylegan_core.networks.config_checks import width as _width
+from stylegan_core.networks.stylegan1_configs import StyleGAN1Config, StyleGAN1DiscriminatorConfig
 
-MAX_RESOLUTION = 4096
-MAX_WIDTH = 8192
 MAX_MAPPING_LAYERS = 64
+MIN_CONST, MAX_CONST = 1, 16
 ARCHITECTURES = ("skip", "resnet", "orig")
 ACTIVATIONS = ("linear", "relu", "lrelu", "tanh", "sigmoid", "elu", "selu", "softplus", "swish")
 
@@ -23,7 +30,7 @@ class StyleGAN2Config:
     z_dim: int = 512
     c_dim: int = 0                         # 0 = unconditional
     w_dim: int = 512
-    img_resolution: int = 1024             # a power of two
+    img_resolution: int = 1024             # 4 · 2^(blocks - 1), a power of two; the side of square pictures
     img_channels: int = 3
     channels: Mapping[int, int] = field(default_factory=dict)  # resolution → width; {} = from channel_base, channel_max
     channel_base: int = 32768
@@ -33,12 +40,14 @@ class StyleGAN2Config:
     activation: str = "lrelu"
     conv_clamp: float | None = None     # clamp activations to +-this; None = do not clamp
     use_noise: bool = True
+    demodulate: bool = True                # False: styles scale activations without limit (SG2 Sec. 2.2)
     mapping_layers: int = 8
     mapping_embed_features: int | None = None  # width of the label embedding; None = w_dim
     mapping_layer_features: int | None = None  # width of the hidden layers; None = w_dim
     mapping_activation: str = "lrelu"
     mapping_lr_multiplier: float = 0.01
     w_avg_beta: float | None = 0.998    # None = w_avg is not tracked
+    const_shape: tuple[int, int] = (4, 4)  # (H, W) of the learned constant; (4, 3) makes pictures of 4:3 upright
     content_box: tuple[int, int, int, int] | None = None  # left, top, right, bottom of the picture proper; None = all
 
     def width(self, resolution: int) -> int:
@@ -49,6 +58,15 @@ class StyleGAN2Config:
     def resolutions(self) -> tuple[int, ...]:
         """4, 8, …, img_resolution."""
         return _resolutions(self.img_resolution)
+
+    def shape_at(self, resolution: int) -> tuple[int, int]:
+        """(H, W) of the features of this block."""
+        return self.const_shape[0] * resolution // 4, self.const_shape[1] * resolution // 4
+
+    @property
+    def img_shape(self) -> tuple[int, int]:
+        """(H, W) of a picture."""
+        return self.shape_at(self.img_resolution)
 
     def validate(self) -> StyleGAN2Config:
         """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
@@ -67,6 +85,70 @@ class StyleGAN2Config:
         for resolution in self.resolutions:
             _check_range(f"channels at {resolution} px", self.width(resolution), 1, MAX_WIDTH)
         _check_filter(self.resample_filter)
+        _check_shape(self.const_shape)
+        _check_box(self.content_box, self.img_shape)
+        return self
+
+
+@dataclass(frozen=True)
+class StyleGAN3Config:
+    """A StyleGAN3 generator (SG3 Sec. 3): T as it stands, R with 1×1 kernels and radial filters. `widths` win over the formula."""
+
+    kind = "stylegan3"
+    z_dim: int = 512
+    c_dim: int = 0                         # 0 = unconditional
+    w_dim: int = 512
+    img_resolution: int = 1024             # a power of two
+    img_channels: int = 3
+    widths: tuple[int, ...] = ()           # channels of layers 0 … num_layers - 1; () = from channel_base, channel_max
+    channel_base: int = 32768
+    channel_max: int = 512
+    num_layers: int = 14                   # without the one to colours
+    num_critical: int = 2                  # critically sampled ones at the end
+    first_cutoff: float = 2.0              # cycles per picture
+    first_stopband: float = 2**2.1
+    last_stopband_rel: float = 2**0.3      # of the last cutoff, which is img_resolution / 2
+    margin_size: int = 10                  # samples around the picture
+    output_scale: float = 0.25
+    conv_kernel: int = 3
+    filter_size: int = 6                   # taps per sample
+    lrelu_upsampling: int = 2              # oversampling of the nonlinearity
+    use_radial_filters: bool = False       # radially symmetric low-pass filters
+    conv_clamp: float | None = 256.0    # clamp activations to +-this; None = do not clamp
+    magnitude_ema_beta: float = 0.5 ** (16 / 20e3)  # of the running mean square of every layer's input
+    mapping_layers: int = 2
+    mapping_embed_features: int | None = None  # width of the label embedding; None = w_dim
+    mapping_layer_features: int | None = None  # width of the hidden layers; None = w_dim
+    mapping_activation: str = "lrelu"
+    mapping_lr_multiplier: float = 0.01
+    w_avg_beta: float | None = 0.998    # None = w_avg is not tracked
+    content_box: tuple[int, int, int, int] | None = None  # left, top, right, bottom of the picture proper; None = all
+
+    def validate(self) -> StyleGAN3Config:
+        """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
+        _check_resolution(self.img_resolution)
+        ranges = {"z_dim": (1, MAX_WIDTH), "c_dim": (0, 1_000_000), "w_dim": (1, MAX_WIDTH), "img_channels": (1, 64),
+                  "mapping_layers": (1, MAX_MAPPING_LAYERS), "num_layers": (1, 64), "num_critical": (0, self.num_layers - 1),
+                  "margin_size": (0, 256), "conv_kernel": (1, 15), "filter_size": (1, 32), "lrelu_upsampling": (1, 8),
+                  "channel_base": (1, 1 << 30), "channel_max": (1, MAX_WIDTH)}
+        for name, (low, high) in ranges.items():
+            _check_range(name, getattr(self, name), low, high)
+        for name in ("mapping_embed_features", "mapping_layer_features"):
+            if getattr(self, name) is not None:
+                _check_range(name, getattr(self, name), 1, MAX_WIDTH)
+        _check_choice("mapping_activation", self.mapping_activation, ACTIVATIONS)
+        positive = {"first_cutoff": 1e4, "first_stopband": 1e4, "last_stopband_rel": 100.0, "output_scale": 1e6, "magnitude_ema_beta": 1.0}
+        for name, most in positive.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
+                raise CheckpointError(f"{name} {value!r}: a number above 0 and up to {most:g} is allowed")
+        if self.first_stopband <= self.first_cutoff or self.last_stopband_rel <= 1:
+            found = f"first_stopband {self.first_stopband} and last_stopband_rel {self.last_stopband_rel}"
+            raise CheckpointError(f"{found}: stopbands lie beyond the cutoffs")
+        if self.widths and len(self.widths) != self.num_layers:
+            raise CheckpointError(f"{len(self.widths)} widths for {self.num_layers} layers; one for each is needed")
+        for width in self.widths:
+            _check_range("widths", width, 1, MAX_WIDTH)
         return self
 
 
@@ -76,8 +158,9 @@ class StyleGAN2DiscriminatorConfig:
 
     kind = "stylegan2-discriminator"
     c_dim: int = 0                         # 0 = unconditional
-    img_resolution: int = 1024
+    img_resolution: int = 1024             # as in StyleGAN2Config
     img_channels: int = 3
+    const_shape: tuple[int, int] = (4, 4)  # (H, W) of the last features, as in StyleGAN2Config
     channels: Mapping[int, int] = field(default_factory=dict)  # resolution → width; {} = from channel_base, channel_max
     channel_base: int = 32768
     channel_max: int = 512
@@ -102,6 +185,11 @@ class StyleGAN2DiscriminatorConfig:
         """4, 8, …, img_resolution."""
         return _resolutions(self.img_resolution)
 
+    @property
+    def img_shape(self) -> tuple[int, int]:
+        """(H, W) of a picture."""
+        return self.const_shape[0] * self.img_resolution // 4, self.const_shape[1] * self.img_resolution // 4
+
     def validate(self) -> StyleGAN2DiscriminatorConfig:
         """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
         _check_resolution(self.img_resolution)
@@ -114,6 +202,7 @@ class StyleGAN2DiscriminatorConfig:
         for resolution in self.resolutions:
             _check_range(f"channels at {resolution} px", self.width(resolution), 1, MAX_WIDTH)
         _check_filter(self.resample_filter)
+        _check_shape(self.const_shape)
         return self
 
 
@@ -150,9 +239,13 @@ class AttributeNetworkConfig:
         return self
 
 
-Config = StyleGAN2Config | StyleGAN2DiscriminatorConfig | AttributeNetworkConfig
+GeneratorConfig = StyleGAN1Config | StyleGAN2Config | StyleGAN3Config
+DiscriminatorConfig = StyleGAN1DiscriminatorConfig | StyleGAN2DiscriminatorConfig
+Config = GeneratorConfig | DiscriminatorConfig | AttributeNetworkConfig
 CONFIGS: dict[str, type[Config]] = {
-    config.kind: config for config in (StyleGAN2Config, StyleGAN2DiscriminatorConfig, AttributeNetworkConfig)
+    config.kind: config
+    for config in (StyleGAN1Config, StyleGAN1DiscriminatorConfig, StyleGAN2Config, StyleGAN3Config, StyleGAN2DiscriminatorConfig,
+                   AttributeNetworkConfig)
 }
 
 
@@ -181,7 +274,7 @@ def config_from_dict(values: Mapping[str, Any]) -> Any:
             fields["resample_filter"] = tuple(float(tap) for tap in fields["resample_filter"])
         if fields.get("content_box") is not None:
             fields["content_box"] = tuple(int(edge) for edge in fields["content_box"])
-        for name in ("widths", "attributes", "binary"):
+        for name in ("widths", "attributes", "binary", "const_shape"):
             if name in fields:
                 fields[name] = tuple(fields[name])
         return config_type(**fields).validate()
@@ -189,29 +282,15 @@ def config_from_dict(values: Mapping[str, Any]) -> Any:
         raise CheckpointError(f"the configuration of this {kind} is not valid: {error}") from None
 
 
-def _width(channels: Mapping[int, int], channel_base: int, channel_max: int, resolution: int) -> int:
-    return channels[resolution] if channels else min(channel_base // resolution, channel_max)
+def _check_shape(shape: Any) -> None:
+    is_pair = isinstance(shape, tuple) and len(shape) == 2
+    if not is_pair or not all(type(side) is int and MIN_CONST <= side <= MAX_CONST for side in shape):
+        raise CheckpointError(f"const_shape {shape!r}: two whole numbers from {MIN_CONST} to {MAX_CONST} are allowed")
 
 
-def _resolutions(img_resolution: int) -> tuple[int, ...]:
-    return tuple(2**i for i in range(2, img_resolution.bit_length()))
-
-
-def _check_resolution(value: Any) -> None:
-    if not isinstance(value, int) or value < 4 or value > MAX_RESOLUTION or value & (value - 1):
-        raise CheckpointError(f"img_resolution {value!r}: a power of two from 4 to {MAX_RESOLUTION} is allowed")
-
-
-def _check_range(name: str, value: Any, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise CheckpointError(f"{name} {value!r}: a whole number from {low} to {high} is allowed")
-
-
-def _check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise CheckpointError(f"{name} {value!r}: one of {', '.join(allowed)} is allowed")
-
-
-def _check_filter(taps: tuple[float, ...]) -> None:
-    if not 1 <= len(taps) <= 64 or not all(isinstance(tap, (int, float)) for tap in taps) or sum(taps) == 0:
-        raise CheckpointError(f"resample_filter {taps!r}: 1 to 64 numbers with a non-zero sum are allowed")
+def _check_box(box: Any, shape: tuple[int, int]) -> None:
+    if box is None:
+        return
+    left, top, right, bottom = box
+    if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
+        raise CheckpointError(f"content_box {box!r}: left < right <= {shape[1]} and top < bottom <= {shape[0]} are needed")

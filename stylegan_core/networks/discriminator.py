@@ -66,7 +66,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class DiscriminatorEpilogue(nn.Module):
-    """The last layers at 4 px: minibatch statistic, convolution, two dense layers, projection of the label."""
+    """The last layers at 4 px (const_shape): minibatch statistic, convolution, two dense layers, projection of the label."""
 
     def __init__(self, config: StyleGAN2DiscriminatorConfig, cmap_dim: int):
         super().__init__()
@@ -77,7 +77,7 @@ class DiscriminatorEpilogue(nn.Module):
         extra = config.mbstd_num_channels
         self.mbstd = MinibatchStdLayer(config.mbstd_group_size, extra) if extra > 0 else None
         self.conv = Conv2dLayer(channels + extra, channels, 3, activation=config.activation, conv_clamp=config.conv_clamp)
-        self.fc = FullyConnectedLayer(channels * 16, channels, activation=config.activation)
+        self.fc = FullyConnectedLayer(channels * math.prod(config.const_shape), channels, activation=config.activation)
         self.out = FullyConnectedLayer(channels, 1 if cmap_dim == 0 else cmap_dim)
 
     def forward(self, x: Tensor, img: Tensor, cmap: Tensor | None) -> Tensor:
@@ -95,7 +95,7 @@ class StyleGAN2Discriminator(nn.Module):
     def __init__(self, config: StyleGAN2DiscriminatorConfig):
         super().__init__()
         self.config = config
-        self.c_dim, self.img_resolution, self.img_channels = config.c_dim, config.img_resolution, config.img_channels
+        self.c_dim, self.img_resolution, self.img_channels = config.c_dim, max(config.img_shape), config.img_channels
         cmap_dim = 0 if config.c_dim == 0 else (config.width(4) if config.cmap_dim is None else config.cmap_dim)
         self.block_names = []
         for resolution in reversed(config.resolutions[1:]):
@@ -107,9 +107,14 @@ class StyleGAN2Discriminator(nn.Module):
                 layer_features=config.mapping_layer_features, lr_multiplier=config.mapping_lr_multiplier, w_avg_beta=None)
         self.b4 = DiscriminatorEpilogue(config, cmap_dim)
 
+    @property
+    def img_shape(self) -> tuple[int, int]:
+        """(H, W) of a picture."""
+        return self.config.img_shape
+
     def forward(self, images: Tensor, c: Tensor | None = None) -> Tensor:
-        if images.ndim != 4 or images.shape[1:] != (self.img_channels, self.img_resolution, self.img_resolution):
-            wanted = f"[N, {self.img_channels}, {self.img_resolution}, {self.img_resolution}]"
+        if images.ndim != 4 or images.shape[1:] != (self.img_channels, *self.img_shape):
+            wanted = f"[N, {self.img_channels}, {self.img_shape[0]}, {self.img_shape[1]}]"
             raise LatentError(f"images have the shape {tuple(images.shape)}; this discriminator takes {wanted}")
         img = images.contiguous(memory_format=best_memory_format(images))
         x: Tensor | None = None

@@ -19,10 +19,11 @@ class MappingNetwork(nn.Module):
                  embed_features: int | None = None,   # None = w_dim
                  layer_features: int | None = None,   # None = w_dim
                  activation: str = "lrelu", lr_multiplier: float = 0.01,
-                 w_avg_beta: float | None = 0.998):   # None = no w_avg
+                 w_avg_beta: float | None = 0.998,    # None = no w_avg
+                 joint_norm: bool = False):           # normalise z and the embedded label as one vector; False = each by itself
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
-        self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
+        self.num_layers, self.w_avg_beta, self.joint_norm = num_layers, w_avg_beta, joint_norm
         embed_features = (w_dim if embed_features is None else embed_features) if c_dim > 0 else 0
         hidden = w_dim if layer_features is None else layer_features
         widths = [z_dim + embed_features] + [hidden] * (num_layers - 1) + [w_dim]
@@ -40,13 +41,16 @@ class MappingNetwork(nn.Module):
         if self.z_dim > 0:
             if z is None or z.ndim != 2 or z.shape[1] != self.z_dim:
                 raise LatentError(f"z has the shape {None if z is None else tuple(z.shape)}; this network takes [N, {self.z_dim}]")
-            parts.append(normalize_2nd_moment(z.to(self.fc0.weight.dtype)))
+            parts.append(z.to(self.fc0.weight.dtype if self.num_layers else getattr(self, "w_avg", z).dtype))
         if self.c_dim > 0:
             if c is None or c.ndim != 2 or c.shape[1] != self.c_dim:
                 given = "none was given" if c is None else f"its shape is {tuple(c.shape)}"
                 raise LatentError(f"this network is conditional and needs a label c [N, {self.c_dim}]; {given} (command line: --class)")
-            parts.append(normalize_2nd_moment(self.embed(c.to(self.embed.weight.dtype))))
-        x = torch.cat(parts, dim=1)
+            parts.append(self.embed(c.to(self.embed.weight.dtype)))
+        if self.joint_norm:
+            x = normalize_2nd_moment(torch.cat(parts, dim=1))
+        else:
+            x = torch.cat([normalize_2nd_moment(part) for part in parts], dim=1)
         for i in range(self.num_layers):
             x = getattr(self, f"fc{i}")(x)
         return x

@@ -13,17 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from stylegan_core.errors import LatentError
+from stylegan_core.generator import RNG
 from stylegan_core.networks.configs import StyleGAN2Config
 from stylegan_core.networks.layers import Conv2dLayer, FullyConnectedLayer, Kept, best_memory_format, is_frozen, is_plain_call
 from stylegan_core.networks.mapping import MappingNetwork
+from stylegan_core.networks.noise_inputs import noise_maps
 from stylegan_core.ops.bias_act import ACTIVATIONS, bias_act
 from stylegan_core.ops.frozen_conv import FrozenConv
 from stylegan_core.ops.modulated_layer import Shape, is_known, mix_channels, modulated_layer, plain_layer
 from stylegan_core.ops.upfirdn2d import setup_filter, upsample2d, upsampling_matrices
 
 LARGEST_MATRIX = 128  # pictures up to this size are upsampled by matrix products
-NOISE_MODES = ("const", "random", "none")
-RNG = torch.Generator | Sequence[torch.Generator] | None
 
 
 class SynthesisLayer(nn.Module):
@@ -31,10 +31,11 @@ class SynthesisLayer(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, *, up: int = 1, use_noise: bool = True,
-                 activation: str = "lrelu", resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: float | None = None):
+    def __init__(self, in_channels: int, out_channels: int, w_dim: int, size: tuple[int, int], *, up: int = 1, use_noise: bool = True,
+                 activation: str = "lrelu", resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: float | None = None,
+                 demodulate: bool = True):
         super().__init__()
-        self.in_channels, self.resolution, self.up = in_channels, resolution, up
+        self.in_channels, self.up, self.demodulate = in_channels, up, demodulate
         self.use_noise, self.activation, self.conv_clamp = use_noise, activation, conv_clamp
         self.act_gain = ACTIVATIONS[activation].gain
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
@@ -42,8 +43,9 @@ class SynthesisLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("resample_filter", setup_filter(list(resample_filter)))
         if use_noise:
-            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+            self.register_buffer("noise_const", torch.randn(*size))
             self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.style_gain = 1.0 if demodulate else 1 / math.sqrt(9 * in_channels)  # else the norms see to the scale
         self._kept = Kept()
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None = None, gain: float = 1.0) -> Tensor:
@@ -55,8 +57,10 @@ class SynthesisLayer(nn.Module):
         """The same, and its channels mixed by colours [N, K, out] to [N, K, H·up, W·up]; None = not."""
         if noise is not None:
             noise = noise * self.noise_strength
+        if not self.demodulate:
+            style = style * self.style_gain
         shape = Shape(self.up, self.resample_filter, self.activation, self.act_gain * gain,
-                      None if self.conv_clamp is None else self.conv_clamp * gain)
+                      None if self.conv_clamp is None else self.conv_clamp * gain, self.demodulate)
         if is_frozen(self.weight, self.bias) and is_plain_call(x, style, noise, colours, self.weight) and is_known(self.weight, shape):
             conv = self._kept.get(self.weight, lambda weight: FrozenConv(weight, self.up > 1))
             return modulated_layer(x, style, noise, colours, self.weight, self.bias, shape, conv)
@@ -97,15 +101,17 @@ class SynthesisBlock(nn.Module):
         self.resolution, self.architecture = resolution, config.architecture
         channels, first = config.width(resolution), resolution == 4
         in_channels = 0 if first else config.width(resolution // 2)
+        size = config.shape_at(resolution)
         layer_kwargs: dict[str, Any] = dict(use_noise=config.use_noise, activation=config.activation,
-                                            resample_filter=config.resample_filter, conv_clamp=config.conv_clamp)
+                                            resample_filter=config.resample_filter, conv_clamp=config.conv_clamp,
+                                            demodulate=config.demodulate)
         self.register_buffer("resample_filter", setup_filter(list(config.resample_filter)))
         self._kept = Kept()
         if first:
-            self.const = nn.Parameter(torch.randn(channels, 4, 4))
+            self.const = nn.Parameter(torch.randn(channels, *config.const_shape))
         else:
-            self.conv0 = SynthesisLayer(in_channels, channels, config.w_dim, resolution, up=2, **layer_kwargs)
-        self.conv1 = SynthesisLayer(channels, channels, config.w_dim, resolution, **layer_kwargs)
+            self.conv0 = SynthesisLayer(in_channels, channels, config.w_dim, size, up=2, **layer_kwargs)
+        self.conv1 = SynthesisLayer(channels, channels, config.w_dim, size, **layer_kwargs)
         if resolution == config.img_resolution or config.architecture == "skip":
             self.torgb = ToRGBLayer(channels, config.img_channels, config.w_dim, conv_clamp=config.conv_clamp)
         if not first and config.architecture == "resnet":
@@ -140,9 +146,9 @@ class SynthesisBlock(nn.Module):
         return x, img
 
     def _upsampled(self, img: Tensor) -> Tensor:
-        size = img.shape[-1]
-        if size <= LARGEST_MATRIX and is_plain_call(img):  # two small matrix products
-            matrices = self._kept.get(self.resample_filter, lambda f: upsampling_matrices(f.to(img.dtype), size), img.dtype)
+        height, width = img.shape[2:]
+        if max(height, width) <= LARGEST_MATRIX and is_plain_call(img):  # two small matrix products
+            matrices = self._kept.get(self.resample_filter, lambda f: upsampling_matrices(f.to(img.dtype), height, width), img.dtype)
             if matrices is not None:
                 return matrices[0] @ img @ matrices[1]
         return upsample2d(img.contiguous(memory_format=best_memory_format(img)), self.resample_filter)
@@ -159,7 +165,7 @@ class SynthesisNetwork(nn.Module):
 
     def __init__(self, config: StyleGAN2Config):
         super().__init__()
-        self.w_dim, self.img_resolution, self.img_channels = config.w_dim, config.img_resolution, config.img_channels
+        self.w_dim, self.img_resolution, self.img_channels = config.w_dim, max(config.img_shape), config.img_channels
         self.style_dims: dict[str, int] = {}
         self.rows: dict[str, int] = {}
         self.noise_shapes: dict[str, tuple[int, int]] = {}
@@ -173,7 +179,7 @@ class SynthesisNetwork(nn.Module):
                 if name != "torgb":  # the torgb of a block reads the row of the next block's first convolution
                     row += 1
                     if config.use_noise:
-                        self.noise_shapes[f"b{resolution}.{name}.noise_const"] = (resolution, resolution)
+                        self.noise_shapes[f"b{resolution}.{name}.noise_const"] = config.shape_at(resolution)
         self.num_ws = row + 1
 
     def blocks(self) -> Iterator[tuple[str, SynthesisBlock]]:
@@ -221,26 +227,7 @@ class SynthesisNetwork(nn.Module):
     def noise_maps(self, styles: Tensor, noise_mode: str = "const", noise: Mapping[str, Tensor] | None = None,
                    rng: RNG = None) -> dict[str, Tensor]:
         """Buffer name → [N or 1, 1, H, W], as `render` uses them, with the dtype and device of styles [N, …]; none: {}."""
-        if noise_mode not in NOISE_MODES:
-            raise LatentError(f"noise_mode {noise_mode!r}: one of {', '.join(NOISE_MODES)} is allowed")
-        maps = {}
-        for name, size in self.noise_shapes.items() if noise_mode != "none" else ():
-            if noise is not None and name in noise:
-                maps[name] = noise[name].to(styles)
-            elif noise_mode == "const":
-                maps[name] = self.get_buffer(name).to(styles.dtype)[None, None]
-            else:
-                maps[name] = random_normal((styles.shape[0], 1, *size), rng).to(styles)
-        return maps
-
-
-def random_normal(shape: Sequence[int], rng: RNG) -> Tensor:
-    """Standard normal numbers; one generator per image makes image i the same in a batch of any size."""
-    if rng is None or isinstance(rng, torch.Generator):
-        return torch.randn(*shape, generator=rng, device=None if rng is None else rng.device)
-    if len(rng) != shape[0]:
-        raise LatentError(f"{len(rng)} random generators for a batch of {shape[0]}; give one, or one per image")
-    return torch.stack([torch.randn(*shape[1:], generator=generator, device=generator.device) for generator in rng])
+        return noise_maps(styles, self.noise_shapes, self.get_buffer, noise_mode=noise_mode, noise=noise, rng=rng)
 
 
 class StyleGAN2Generator(nn.Module):
@@ -250,7 +237,7 @@ class StyleGAN2Generator(nn.Module):
         super().__init__()
         self.config = config
         self.z_dim, self.c_dim, self.w_dim = config.z_dim, config.c_dim, config.w_dim
-        self.img_resolution, self.img_channels = config.img_resolution, config.img_channels
+        self.img_resolution, self.img_channels = max(config.img_shape), config.img_channels
         self.synthesis = SynthesisNetwork(config)
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(
@@ -261,7 +248,7 @@ class StyleGAN2Generator(nn.Module):
     @property
     def img_shape(self) -> tuple[int, int]:
         """(H, W) of a picture."""
-        return self.img_resolution, self.img_resolution
+        return self.config.img_shape
 
     @property
     def style_dims(self) -> dict[str, int]:

@@ -31,6 +31,7 @@ class Shape(NamedTuple):
     act: str
     gain: float
     clamp: float | None = None  # None = not
+    demodulate: bool = True
 
     @property
     def slope(self) -> float:
@@ -45,10 +46,12 @@ class Shape(NamedTuple):
 
 
 def is_known(weight: Tensor, shape: Shape) -> bool:
-    """Whether this way exists for such a layer: 3×3, leaky or plain ReLU, no clamp, up by 1 or 2, a square filter of even size."""
+    """Whether this way exists for such a layer: 3×3, leaky or plain ReLU, no clamp, demodulation, up by 1 or 2, a square
+    filter of even size."""
     f = shape.resample_filter
     is_even = shape.up == 1 or (shape.up == 2 and f.ndim == 2 and f.shape[0] == f.shape[1] and f.shape[0] % 2 == 0)
-    return is_even and shape.act in SLOPES and shape.gain > 0 and shape.clamp is None and weight.shape[2:] == (3, 3)
+    is_usual = shape.act in SLOPES and shape.gain > 0 and shape.clamp is None and shape.demodulate
+    return is_even and is_usual and weight.shape[2:] == (3, 3)
 
 
 def modulated_layer(x: Tensor, styles: Tensor, noise: Tensor | None, colours: Tensor | None, weight: Tensor, bias: Tensor,
@@ -65,7 +68,7 @@ def plain_layer(x: Tensor, styles: Tensor, noise: Tensor | None, colours: Tensor
                 shape: Shape) -> tuple[Tensor, Tensor | None]:
     """The same, step by step, and differentiable in everything."""
     x = modulated_conv2d(x, weight, styles, noise=noise, up=shape.up, padding=1, resample_filter=shape.resample_filter,
-                         flip_weight=shape.up == 1)
+                         demodulate=shape.demodulate, flip_weight=shape.up == 1)
     x = bias_act(x, bias, act=shape.act, gain=shape.gain, clamp=shape.clamp)
     return x, None if colours is None else mix_channels(x, colours.to(x.dtype))
 

@@ -75,15 +75,15 @@ def upsample2d(x: Tensor, f: Tensor, up: Pair = 2, padding: Pair = 0, flip_filte
     return upfirdn2d(x, f, up=[up_x, up_y], padding=pads, flip_filter=flip_filter, gain=gain * up_x * up_y)
 
 
-def upsampling_matrices(f: Tensor, size: int) -> tuple[Tensor, Tensor] | None:
-    """(R, C) with R @ x @ C = upsample2d(x, f) for pictures of size × size; None when f is not an outer product."""
+def upsampling_matrices(f: Tensor, height: int, width: int | None = None) -> tuple[Tensor, Tensor] | None:
+    """(R, C) with R @ x @ C = upsample2d(x, f) for pictures of height × width (None = square); None when f is no outer product."""
     if f.ndim != 2:
         return None
     column, row = f.sum(dim=1) / f.sum(), f.sum(dim=0)
     if not torch.allclose(torch.outer(column, row), f, rtol=1e-5, atol=1e-7):
         return None
-    eye = torch.eye(size, dtype=f.dtype, device=f.device)[None, None]
-    return upsample2d(eye, column[:, None], up=[1, 2])[0, 0], upsample2d(eye, row[None, :], up=[2, 1])[0, 0]
+    rows, columns = (torch.eye(size, dtype=f.dtype, device=f.device)[None, None] for size in (height, width or height))
+    return upsample2d(rows, column[:, None], up=[1, 2])[0, 0], upsample2d(columns, row[None, :], up=[2, 1])[0, 0]
 
 
 def downsample2d(x: Tensor, f: Tensor, down: Pair = 2, padding: Pair = 0, flip_filter: bool = False, gain: float = 1.0) -> Tensor:

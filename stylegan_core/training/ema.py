@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+MAGNITUDE = "magnitude_ema"  # running mean square of a layer's input
 
 
 def ema_beta(batch: int, nimg: int, ema_kimg: float, rampup: float | None = 0.05) -> float:
@@ -21,3 +27,15 @@ def update_ema(average: nn.Module, network: nn.Module, beta: float) -> None:
         mean.copy_(value.lerp(mean, beta))
     for kept, current in zip(average.buffers(), network.buffers()):
         kept.copy_(current)
+
+
+def training_render(generator: Any) -> Callable[..., Tensor]:
+    """`synthesis.render`, which in training also tracks the magnitudes of a network that is normalised by them (SG3)."""
+    render: Callable[..., Tensor] = generator.synthesis.render
+    tracks = any(name.endswith(MAGNITUDE) for name, _ in generator.named_buffers())
+    return partial(render, update_emas=True) if tracks else render
+
+
+def running_means(generator: nn.Module) -> list[Tensor]:
+    """The buffers that training moves: w_avg, magnitudes."""
+    return [value for name, value in generator.named_buffers() if name.endswith(("w_avg", MAGNITUDE))]

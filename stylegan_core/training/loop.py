@@ -10,7 +10,8 @@ import copy
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylegan_core.data.images import ImageData, batch_indices
+from stylegan_core.data.images import ImageData, stream_indices
 from stylegan_core.errors import TrainingError, UsageError
 from stylegan_core.features import Features
 from stylegan_core.files import write_json
 from stylegan_core.networks.build import build
 from stylegan_core.progress import StepInfo
 from stylegan_core.training.anchor import TWIN_WEIGHT, complete, paired_distance, twin_distance
+from stylegan_core.training.blur import blur_sigma_at, blurred
 from stylegan_core.training.config import TrainingConfig
 from stylegan_core.training.distributed import any_stops, average, average_gradients, num_processes, rank
-from stylegan_core.training.ema import ema_beta, update_ema
+from stylegan_core.training.ema import ema_beta, running_means, training_render, update_ema
+from stylegan_core.training.growing import at_level, begin_step, is_snapshot_due, nimg_at, num_steps, stage_at
 from stylegan_core.training.snapshot import STATE_FILE, snapshot_name, write_snapshot
 from stylegan_core.training.state import load_state
-from stylegan_core.training.steps import discriminator_step, generator_step, mixed_ws, path_length_step, r1_step
+from stylegan_core.training.steps import (
+    discriminator_step,
+    generator_step,
+    gradient_penalty_step,
+    mixed_ws,
+    path_length_step,
+    r1_step,
+)
 
 
 @dataclass
@@ -74,14 +84,13 @@ def train_generator(config: TrainingConfig, data: ImageData, output: str | Path,
     output.mkdir(parents=True, exist_ok=True)
     if rank() == 0:
         write_json(output / "config.json", {"training": config.to_dict(), "data": data.name})
-    num_steps = int(np.ceil(config.kimg * 1000 / config.batch))
-    snapshot_steps = max(1, round(config.snapshot_kimg * 1000 / config.batch))
-    before, start, first_step = float(facts.get("seconds", 0.0)), time.monotonic(), run.step
+    last_step = num_steps(config)
+    before, start, first_nimg = float(facts.get("seconds", 0.0)), time.monotonic(), nimg_at(config, run.step)
     newest = output / facts["snapshot"] if "snapshot" in facts else None
     log = _open_log(output / ("log.jsonl" if rank() == 0 else f"log.{rank()}.jsonl"), run.step)
 
     with log:
-        while run.step < num_steps:
+        while run.step < last_step:
             measured = train_step(run, config, data, features)
             run.step += 1
             seconds = before + time.monotonic() - start
@@ -89,14 +98,15 @@ def train_generator(config: TrainingConfig, data: ImageData, output: str | Path,
             if not all(np.isfinite(value) for value in values.values()):
                 good = f"the last good snapshot is {newest}" if newest else "there is no snapshot yet"
                 raise TrainingError(f"a loss is not finite at step {run.step}: {values}; {good}; try a lower --lr or a higher --gamma")
-            record = {"step": run.step, "kimg": run.step * config.batch / 1000, "seconds": round(seconds, 3), **values}
+            nimg = nimg_at(config, run.step)
+            record = {"step": run.step, "kimg": nimg / 1000, "seconds": round(seconds, 3), **values}
             log.write(json.dumps(record) + "\n")
-            info = StepInfo(run.step, num_steps, measured["loss_G"], measured, seconds=seconds)
+            info = StepInfo(run.step, last_step, measured["loss_G"], measured, seconds=seconds)
             keep_going = not any_stops(callback is not None and callback(info) is False)
-            if run.step % snapshot_steps == 0 or run.step == num_steps or not keep_going:
+            if is_snapshot_due(config, run.step) or run.step == last_step or not keep_going:
                 log.flush()
-                seen = {"images_per_second": round((run.step - first_step) * config.batch / max(time.monotonic() - start, 1e-9), 2)}
-                newest = output / snapshot_name(run.step * config.batch)
+                seen = {"images_per_second": round((nimg - first_nimg) / max(time.monotonic() - start, 1e-9), 2)}
+                newest = output / snapshot_name(nimg)
                 if rank() == 0:
                     write_snapshot(output, run.networks, run.optimisers, run.values, config, data.name,
                                    step=run.step, seconds=seconds, facts=seen)
@@ -123,8 +133,9 @@ def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Mod
     average = copy.deepcopy(generator).eval().requires_grad_(False)
     pl_every = config.pl_every if config.pl_weight > 0 else 0
     optimisers: dict[str, torch.optim.Optimizer] = {
-        "opt_G": lazy_adam(generator, config, pl_every), "opt_D": lazy_adam(discriminator, config, config.r1_every)}
-    quick: list[Callable[..., Tensor]] = [generator.synthesis.render, discriminator, paired_distance]
+        "opt_G": lazy_adam(generator, config, pl_every),
+        "opt_D": lazy_adam(discriminator, replace(config, lr=config.d_lr or config.lr), config.r1_every)}
+    quick: list[Callable[..., Tensor]] = [training_render(generator), discriminator, paired_distance]
     if config.compile:
         quick = [torch.compile(function, dynamic=False) for function in quick]
     render, score, distance = quick
@@ -133,7 +144,7 @@ def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Mod
 
 def lazy_adam(network: nn.Module, config: TrainingConfig, every: int) -> torch.optim.Adam:
     """Adam whose constants allow for the extra step that a lazy regulariser adds every k steps (SG2 App. B)."""
-    lr, beta2 = lazy_constants(config.lr, config.beta2, every)
+    lr, beta2 = lazy_constants(config.lr, config.beta2, every if every > 1 else 0)
     return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.0, beta2), eps=1e-8, fused=True)
 
 
@@ -145,21 +156,25 @@ def lazy_constants(lr: float, beta2: float, every: int) -> tuple[float, float]:
 
 def train_step(run: Run, config: TrainingConfig, data: Any, features: Features | None = None) -> dict[str, Tensor]:
     """One step of both networks; returns losses and scores, one value per image."""
-    device, batch = run.pl_mean.device, config.batch // num_processes()
+    stage = stage_at(config, run.step)
+    begin_step(run.optimisers, config, stage)
+    device, batch = run.pl_mean.device, stage.batch // num_processes()
     micro = min(config.micro_batch or batch, batch)
     rng = torch.Generator().manual_seed(step_seed(config.seed, run.step, rank()))
-    indices = batch_indices(len(data), config.batch, run.step, config.seed)[rank() * batch : (rank() + 1) * batch]
-    real = torch.from_numpy(data.images_u8(indices)).to(device).float() / 127.5 - 1
+    indices = stream_indices(len(data), stage.batch, stage.nimg, config.seed)[rank() * batch : (rank() + 1) * batch]
+    real = at_level(torch.from_numpy(data.images_u8(indices)).to(device).float() / 127.5 - 1, stage.lod)
     if config.mirror:
         real = torch.where((torch.rand([batch, 1, 1, 1], generator=rng) < 0.5).to(device), real.flip(3), real)
     c = None  # TrainingConfig.validate refuses conditional networks
     autocast = config.precision == "bf16"
-    generator, discriminator = run.generator, run.discriminator
+    generator, discriminator, num_rows = run.generator, run.discriminator, run.generator.num_ws - 2 * int(stage.lod)
+    sigma = blur_sigma_at(stage.nimg, config.blur_sigma, config.blur_fade_kimg)
+    score, penalised = (blurred(partial(network, **stage.options), sigma) for network in (run.score, discriminator))
     measured: dict[str, list[Tensor]] = {}
 
     # Generator.
-    noise_mode = "random" if run.step * config.batch >= config.noise_delay_kimg * 1000 else "none"
-    trains_generator = run.step * config.batch >= config.generator_delay_kimg * 1000
+    noise_mode = "random" if stage.nimg >= config.noise_delay_kimg * 1000 else "none"
+    trains_generator = stage.nimg >= config.generator_delay_kimg * 1000
     discriminator.requires_grad_(False)
     run.optimisers["opt_G"].zero_grad(set_to_none=True)
     fakes = []
@@ -170,16 +185,16 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
             z = torch.randn([micro, generator.z_dim], generator=rng)
         anchor = None
         with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            ws = mixed_ws(generator, z.to(device), c, rng, config.mixing_prob, update_emas=True)
+            ws = mixed_ws(generator, z.to(device), c, rng, config.mixing_prob, update_emas=True, num_rows=num_rows)
             styles = generator.synthesis.affine(ws)
-            maps = generator.synthesis.noise_maps(styles.float(), noise_mode, rng=rng)
-            images = run.render(styles, noise_mode="const" if maps else "none", noise=maps).float()
+            maps = generator.synthesis.noise_maps(styles.float(), noise_mode, rng=rng, **stage.options)
+            images = run.render(styles, noise_mode="const" if maps else "none", noise=maps, **stage.options).float()
             if config.anchor_weight > 0:
                 is_single = (ws == ws[:, :1]).flatten(1).all(dim=1)  # mixed ones have no picture of their own
                 distance = run.distance(images, real[first : first + micro], features) * is_single
                 anchor = config.anchor_weight * (distance + twin_term(generator, data, indices[first : first + micro], ws, rng))
                 _append(measured, anchor=distance)
-        _append(measured, loss_G=generator_step(run.score, images, c, anchor=anchor, scale=micro / batch, autocast=autocast))
+        _append(measured, loss_G=generator_step(score, images, c, anchor=anchor, scale=micro / batch, autocast=autocast, loss=config.loss))
         fakes.append(images.detach())
     if trains_generator:
         average_gradients(generator)
@@ -189,8 +204,8 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
     if config.pl_weight > 0 and run.step % config.pl_every == 0 and trains_generator:
         run.optimisers["opt_G"].zero_grad(set_to_none=True)
         z = torch.randn([max(1, batch // config.pl_batch_shrink), generator.z_dim], generator=rng).to(device)
-        ws = mixed_ws(generator, z, c, rng, config.mixing_prob)
-        images = generator.synthesis(ws, noise_mode=noise_mode, rng=rng)  # in full precision, since it differentiates twice
+        ws = mixed_ws(generator, z, c, rng, config.mixing_prob, num_rows=num_rows)
+        images = generator.synthesis(ws, noise_mode=noise_mode, rng=rng, **stage.options)  # in full precision: differentiated twice
         noise = torch.randn(images.shape, generator=rng).to(images)
         lengths, mean = path_length_step(images, ws, noise, run.pl_mean, weight=config.pl_weight, decay=config.pl_decay,
                                          scale=config.pl_every)
@@ -204,23 +219,28 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
     run.optimisers["opt_D"].zero_grad(set_to_none=True)
     for index, first in enumerate(range(0, batch, micro)):
         loss, real_logits, fake_logits = discriminator_step(
-            run.score, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast)
+            score, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast, loss=config.loss)
         _append(measured, loss_D=loss, real_logits=real_logits, fake_logits=fake_logits)
-    average_gradients(discriminator)
-    run.optimisers["opt_D"].step()
+        if config.loss == "wgan-gp":
+            _append(measured, gradient_penalty=gradient_penalty_step(
+                penalised, real[first : first + micro], fakes[index], c, rng, scale=micro / batch))
+    if config.r1_every != 1:
+        average_gradients(discriminator)
+        run.optimisers["opt_D"].step()
 
-    # R1 (Mescheder et al. 2018), every few steps, weighted up by the interval.
+    # R1 (Mescheder et al. 2018), every few steps, weighted up by the interval; or every step, together with the loss.
     if config.r1_every > 0 and run.step % config.r1_every == 0:
-        run.optimisers["opt_D"].zero_grad(set_to_none=True)
+        if config.r1_every > 1:
+            run.optimisers["opt_D"].zero_grad(set_to_none=True)
         for first in range(0, batch, micro):
-            penalty = r1_step(discriminator, real[first : first + micro], c, gamma=config.r1_gamma,
+            penalty = r1_step(penalised, real[first : first + micro], c, gamma=config.r1_gamma,
                               scale=config.r1_every * micro / batch)
             _append(measured, r1=penalty)
         average_gradients(discriminator)
         run.optimisers["opt_D"].step()
 
-    average([run.pl_mean, generator.w_avg])
-    update_ema(run.average, generator, ema_beta(config.batch, run.step * config.batch, config.ema_kimg, config.ema_rampup))
+    average([run.pl_mean, *running_means(generator)])
+    update_ema(run.average, generator, ema_beta(stage.batch, stage.nimg, config.ema_kimg, config.ema_rampup))
     return {name: torch.cat(values) for name, values in measured.items()}
 
 

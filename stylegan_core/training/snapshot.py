@@ -15,6 +15,7 @@ from stylegan_core.checkpoints.native import save_native
 from stylegan_core.files import atomic_write
 from stylegan_core.provenance import version
 from stylegan_core.training.config import TrainingConfig
+from stylegan_core.training.growing import set_lod, stage_at
 from stylegan_core.training.state import save_state
 
 STATE_FILE = "state.safetensors"
@@ -24,9 +25,10 @@ def write_snapshot(output: Path, networks: Mapping[str, nn.Module], optimisers: 
                    values: Mapping[str, Tensor], config: TrainingConfig, data: str, *, step: int, seconds: float,
                    facts: Mapping[str, Any]) -> Path:
     """Writes snapshot-<kimg>.safetensors (G_ema), the same of D, samples-<kimg>.png and, last, the state; returns the first."""
-    kimg = step * config.batch / 1000
-    name = snapshot_name(step * config.batch)
-    provenance = {"trainer": version(), "training": config.to_dict(), "data": data, "images_seen": step * config.batch,
+    stage = stage_at(config, step)
+    kimg, name = stage.nimg / 1000, snapshot_name(stage.nimg)
+    set_lod(networks, stage.lod)
+    provenance = {"trainer": version(), "training": config.to_dict(), "data": data, "images_seen": stage.nimg,
                   "seconds": round(seconds, 1), **facts}
     save_native(networks["G_ema"], output / name, provenance=provenance)
     save_native(networks["D"], output / f"discriminator-{kimg:09.1f}.safetensors", provenance=provenance)

@@ -16,23 +16,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from stylegan_core.checkpoints.native import save_native
 from stylegan_core.data.images import batch_indices
+from stylegan_core.errors import UsageError
 from stylegan_core.features import Features
 from stylegan_core.networks.build import build
-from stylegan_core.networks.configs import StyleGAN2Config
+from stylegan_core.networks.configs import StyleGAN2Config, StyleGAN3Config
 from stylegan_core.progress import StepInfo
 from stylegan_core.provenance import version
 from stylegan_core.training.anchor import TWIN_WEIGHT, PairedData, complete, paired_distance, twin_distance
 from stylegan_core.training.distributed import average, average_gradients, num_processes, rank
-from stylegan_core.training.ema import update_ema
+from stylegan_core.training.ema import training_render, update_ema
 from stylegan_core.training.loop import step_seed
 from stylegan_core.training.snapshot import save_samples
 
 MAPPING_LR_FACTOR = 0.3   # of the synthesis network's rate, in units of the effective weights
-MAPPING_STEPS = 10_000
+MAPPING_STEPS = 10_000  # at most, and per kimg of the regression:
+MAPPING_STEPS_PER_KIMG = 100
 MAPPING_LR = 0.25  # in units of the effective weights; at 0.003 half of whether glasses are worn is lost, however many the steps
 W_AVG_SAMPLES = 10_000
 
@@ -45,6 +47,8 @@ def fit_mapping(generator: Any, data: PairedData, *, seed: int = 0, num_steps: i
     is never drawn: glasses and hats stay away.
     """
     mapping, device = generator.mapping, generator.w_avg.device
+    if mapping.num_layers == 0:
+        raise UsageError("a warm start fits the mapping network first, and this generator has none; leave --warm-start-kimg out")
     rng = torch.Generator().manual_seed(step_seed(seed, 0, 1 << 20))
     width = data.shown([0]).shape[1]
     directions = torch.linalg.qr(torch.randn(mapping.w_dim, width, generator=rng))[0].t().to(device)
@@ -65,8 +69,8 @@ def fit_mapping(generator: Any, data: PairedData, *, seed: int = 0, num_steps: i
     return missing
 
 
-def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *, kimg: float, batch: int = 16, lr: float = 0.004,
-               seed: int = 0, precision: str = "fp32", compile: bool = False, device: str = "cpu",
+def warm_start(config: StyleGAN2Config | StyleGAN3Config, data: PairedData, output: str | Path, *, kimg: float, batch: int = 16,
+               lr: float = 0.004, seed: int = 0, precision: str = "fp32", compile: bool = False, device: str = "cpu",
                features: Features | None = None,  # their distance is added; None = the pyramid alone
                start: nn.Module | None = None,    # weights to begin with, mapping fitted; None = random
                callback: Callable[[StepInfo], bool | None] | None = None) -> Path:
@@ -83,18 +87,18 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
         generator.load_state_dict(start.state_dict())
     generator.to(device).train()
     if start is None:
-        fit_mapping(generator, data, seed=seed)
+        fit_mapping(generator, data, seed=seed, num_steps=min(MAPPING_STEPS, math.ceil(kimg * MAPPING_STEPS_PER_KIMG)))
     average_generator: Any = build(config).to(device).requires_grad_(False)
     average_generator.load_state_dict(generator.state_dict())
     mapping_lr = lr * MAPPING_LR_FACTOR / config.mapping_lr_multiplier
     optimiser = torch.optim.Adam([{"params": generator.synthesis.parameters(), "lr": lr},
                                   {"params": generator.mapping.parameters(), "lr": mapping_lr}], betas=(0.9, 0.99))
-    render: Callable[..., Tensor] = generator.synthesis.render
+    render = training_render(generator)
     distance = paired_distance
     if compile:
         render, distance = torch.compile(render, dynamic=False), torch.compile(distance, dynamic=False)
     rates = [group["lr"] for group in optimiser.param_groups]
-    num_steps, share, start = math.ceil(kimg * 1000 / batch), batch // num_processes(), time.monotonic()
+    num_steps, share, began = math.ceil(kimg * 1000 / batch), batch // num_processes(), time.monotonic()
     with (output / f"warm-start.{rank()}.jsonl").open("w") as log:
         for step in range(num_steps):
             for group, rate in zip(optimiser.param_groups, rates):
@@ -117,13 +121,13 @@ def warm_start(config: StyleGAN2Config, data: PairedData, output: str | Path, *,
             optimiser.step()
             update_ema(average_generator, generator, 0.999 if step > 2000 else 0.98)
             psnr = -10 * torch.log10(((images - target).square().mean(dim=[1, 2, 3]) / 4).detach())
-            info = StepInfo(step + 1, num_steps, loss.detach(), {"twins": apart.detach()}, psnr, time.monotonic() - start)
+            info = StepInfo(step + 1, num_steps, loss.detach(), {"twins": apart.detach()}, psnr, time.monotonic() - began)
             record = {"step": step + 1, "loss": loss.mean().item(), "psnr": psnr.mean().item(), "twins": apart.mean().item(),
                       "seconds": info.seconds}
             log.write(json.dumps(record) + "\n")
             if callback is not None and callback(info) is False:
                 break
-    return _finish(average_generator, data.name, output, kimg=kimg, seconds=time.monotonic() - start)
+    return _finish(average_generator, data.name, output, kimg=kimg, seconds=time.monotonic() - began)
 
 
 @torch.no_grad()

@@ -22,13 +22,16 @@ def scene():
     noise = Noise.random(generator, [0, 1, 2]).maps
     target = Latent.sample(generator, [3, 4, 5]).render(generator).clamp(-1, 1).detach()
     priors = [WPrior.of(generator, num_samples=300, is_p_space=is_p) for is_p in (False, True)]
-    goal = Goal(target, None, Pixels(), None, *priors)
+    rng = torch.Generator().manual_seed(0)
+    towards = 0.05 * torch.randn(3 * 16 * 16, generator.num_ws * generator.w_dim, dtype=torch.float64, generator=rng)
+    encode = lambda images: (images.flatten(1) @ towards).view(len(images), generator.num_ws, -1)  # noqa: E731
+    goal = Goal(target, None, Pixels(), None, *priors, encode)
     ws_value = ws.value + 0.1 * torch.arange(generator.num_ws)[:, None]
     return generator, ws_value.detach(), noise, goal
 
 
 def rows(goal: Goal, index: slice) -> Goal:
-    return Goal(goal.target[index], None, goal.measure, None, goal.prior, goal.p_prior)
+    return Goal(goal.target[index], None, goal.measure, None, goal.prior, goal.p_prior, goal.encode)
 
 
 def rendering(generator, ws: torch.Tensor, noise: dict, index: slice = slice(None)) -> Rendering:

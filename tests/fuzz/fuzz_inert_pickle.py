@@ -17,13 +17,13 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["stylegan_core.checkpoints"]):
-    from stylegan_core.checkpoints import native, nvlabs, nvlabs_state, rosinality, unsupported
+    from stylegan_core.checkpoints import native, nvlabs, nvlabs_state, relatives, rosinality, unsupported
     from stylegan_core.checkpoints.contents import parse_contents
     from stylegan_core.checkpoints.inert_tree import mapping_of, plain_value
 from stylegan_core.errors import InvertError
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-DIALECTS = (native, nvlabs, nvlabs_state, rosinality, unsupported)
+DIALECTS = (native, relatives, nvlabs, nvlabs_state, rosinality, unsupported)
 
 
 def read_everything(data: bytes) -> None:

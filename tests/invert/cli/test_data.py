@@ -106,7 +106,8 @@ def test_metrics_of_pairs(invert, tmp_path):
     assert invert("metrics", tmp_path / "a").code == 2 and invert("metrics", tmp_path / "a", tmp_path / "a" / "x.png").code == 2
 
 
-def test_metrics_of_a_generator(invert):
+def test_metrics_of_a_generator(invert, tmp_path, monkeypatch):
+    monkeypatch.setenv("INVERT_CACHE", str(tmp_path))
     result = invert("metrics", "--model", "portraits64", "--count", 24, "--device", "cpu", "--json", "--quiet")
     figures = json.loads(result.out)
     assert result.code == 0 and figures["judge"] == "portraits-judge" and figures["count"] == 24

@@ -150,3 +150,13 @@ def test_doctor(invert):
     facts = json.loads(invert("doctor", "--json").out)
     assert facts["packages"]["torch"] and facts["device"] and set(facts["extras"]) == {"video", "heif"}
     assert result.code == (1 if facts["problems"] else 0)
+
+
+def test_models_export(invert, model, tmp_path):
+    result = invert("models", "export", model, "-o", tmp_path / "g.ts", "--psi", "0.5", "--json")
+    (record,) = json.loads(result.out)
+    assert result.code == 0 and record["format"] == "torchscript" and record["largest_error"] < 1e-4
+    assert invert("models", "export", model, "-o", tmp_path / "g.pt", "--format", "rosinality").code == 0
+    assert model_sha256(load_generator(tmp_path / "g.pt")) == model_sha256(load_generator(model))
+    for wrong in (["g.pt"], ["g.x", "--format", "coreml"], ["g.pt", "--format", "nvlabs", "--psi", "0.5"], ["g.ts", "--part", "x"]):
+        assert invert("models", "export", model, "-o", tmp_path / wrong[0], *wrong[1:]).code == 2

@@ -137,7 +137,11 @@ def test_lost_pictures_are_rendered_from_the_inversion(invert, model, photos, tm
 
 
 def _start(words, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "invert", *map(str, words)], stderr=subprocess.PIPE, text=True, **options)
+    def heed() -> None:  # a background job is started with interrupts ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    command = [sys.executable, "-m", "invert", *map(str, words)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heed, **options)
 
 
 def _wait_for(found, seconds: float = 120) -> None:

@@ -17,6 +17,7 @@ from stylegan_core.checkpoints.convert import official_arguments
 GOLDEN = Path(__file__).parents[2] / "golden"
 CLASSES = {
     "StyleGAN2Generator": "Generator",
+    "StyleGAN3Generator": "Generator",
     "StyleGAN2Discriminator": "Discriminator",
 }
 

@@ -1,0 +1,1 @@
+"""Feature extractors that encoders stand on."""

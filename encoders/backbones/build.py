@@ -1,0 +1,14 @@
+"""From a configuration to a backbone with random weights."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from encoders.backbones.ir_se import IRBackbone
+from encoders.backbones.resnet import ResNetBackbone
+from encoders.configs import BackboneConfig
+
+
+def build_backbone(config: BackboneConfig) -> nn.Module:
+    """forward(images [N, in_channels, H, W], strides) → {stride: map}."""
+    return IRBackbone(config) if config.kind.startswith("ir") else ResNetBackbone(config)

@@ -1,0 +1,1 @@
+"""Training of encoders: configuration, what a batch is, losses, one visible loop."""
