@@ -31,6 +31,7 @@ from stylegan_core.losses.perceptual import FeatureDistance
 from stylegan_core.provenance import model_sha256, version
 
 PART = 12  # pictures of a part: one batch, one file
+MOST_TRIES = 4  # times as many samples are looked at for a class of laundering
 SHARES = {"fit": 3, "calibration": 5, "test": 2}  # of ten
 CHAINS_OF = {"clean": ("clean",), "jpeg": ("jpeg",), "moved": ("resized", "cropped"), "processed": ("processed",)}  # class → chains
 Null = dict[str, dict[str, list[float]]]  # class → kind → scores
@@ -97,16 +98,21 @@ class Collector:
         for first in range(0, count, PART):
             indices = list(range(first, min(count, first + PART)))
             path = self.bench.folder / "parts" / f"{source.kind}-{chain}-{first:06d}.json"
-            known = _read_part(path, source.key, indices)
-            if known is None or (keep_renders and not all(self._renders().path(i).is_file() for i in indices)):
-                known = self._measure(source, chain, indices, path, keep_renders)
-            rows += known
+            looked_at, known = _read_part(path, source.key)
+            if keep_renders and not all(self._renders().path(row.index).is_file() for row in known):
+                looked_at, known = [], []
+            missing = [index for index in indices if index not in looked_at]
+            if missing:
+                known = sorted(known + self._measure(source, chain, missing, keep_renders), key=lambda row: row.index)
+                record = {"key": source.key, "indices": sorted({*looked_at, *missing}), "rows": [asdict(row) for row in known]}
+                write_json(path, jsonable(record))
+            rows += [row for row in known if row.index in indices]
             self.done += len(indices)
             if self.tell is not None:
                 self.tell(self.done, max(self.total, self.done), f"{source.kind}, {chain}")
         return rows
 
-    def _measure(self, source: Source, chain: str, indices: Sequence[int], path: Path, keep_renders: bool) -> list[Measured]:
+    def _measure(self, source: Source, chain: str, indices: Sequence[int], keep_renders: bool) -> list[Measured]:
         pictures, read = [], []
         for index in indices:
             try:
@@ -122,7 +128,6 @@ class Collector:
         if keep_renders:
             for index, evidence in zip(read, found):
                 self._keep_render(index, evidence)
-        write_json(path, jsonable({"key": source.key, "indices": list(indices), "rows": [asdict(row) for row in rows]}))
         return rows
 
     def _renders(self) -> Kept:
@@ -195,8 +200,8 @@ def one_class(bench: Bench, wanted: Sequence[str], count: int, *, seed: int = 0,
     for name in sorted({"clean", *wanted}):
         for chain in CHAINS_OF[name]:
             share = -(-count // len(CHAINS_OF[name]))
-            for tries in (1, 2, 4):  # a picture can look like one of another class
-                found = collector.collect(own, chain, share * tries)
+            for amount in range(share, MOST_TRIES * share + 1, max(2, share // 4)):  # a picture can look like one of another class
+                found = collector.collect(own, chain, amount)
                 if sum(row.laundering_class == name for row in found) >= share:
                     break
             rows += [row for row in found if row.laundering_class == name][:share]
@@ -264,24 +269,24 @@ def plan_facts(bench: Bench, own: Source, reals: Sequence[Source], others: Seque
 
 def known_rows(folder: Path | None) -> list[Measured]:
     """Everything that was measured for a calibration, from its folder."""
-    rows: list[Measured] = []
-    for path in sorted((folder / "parts").glob("*.json")) if folder is not None else []:
-        record = _json_of(path) or {}
-        rows += _read_part(path, str(record.get("key")), list(record.get("indices", []))) or []
-    return rows
+    paths = sorted((folder / "parts").glob("*.json")) if folder is not None else []
+    return [row for path in paths for row in _read_part(path)[1]]
 
 
-def _read_part(path: Path, key: str, indices: Sequence[int]) -> list[Measured] | None:
-    """None unless the file is there, whole, and of these very pictures."""
+def _read_part(path: Path, key: str | None = None) -> tuple[list[int], list[Measured]]:
+    """(pictures that were looked at, what was measured of those that could be read); nothing of a file that is not there, not whole
+    or not of these pictures. key: None = of any.
+    """
     record = _json_of(path)
-    if record is None or record.get("key") != key or record.get("indices") != list(indices):
-        return None
+    if record is None or (key is not None and record.get("key") != key):
+        return [], []
     try:
+        looked_at = [int(index) for index in record["indices"]]
         rows = [Measured(**{name: row[name] for name in Measured.__dataclass_fields__}) for row in record["rows"]]
         is_whole = all(set(row.values) == set(NAMES) for row in rows)
-    except (KeyError, TypeError):
-        return None
-    return rows if is_whole else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return [], []
+    return (looked_at, rows) if is_whole else ([], [])
 
 
 def _json_of(path: Path) -> dict[str, Any] | None:

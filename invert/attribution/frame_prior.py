@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 NUM_COMPONENTS, NUM_COARSE = 100, 60
+MASKS = 64  # that are worked out together
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class FramePrior:
     @classmethod
     def of(cls, thumbnails: Tensor) -> FramePrior:
         """thumbnails: [K, 3, s, s]."""
-        x = smoothed(thumbnails, torch.ones_like(thumbnails[:1, :1])).flatten(1)
+        x = smoothed(thumbnails, torch.ones_like(thumbnails[:1, :1])).flatten(1).double()
         mean = x.mean(dim=0)
+        x = (x - mean) / (len(x) - 1) ** 0.5
         count = min(NUM_COMPONENTS, len(x) - 2)
-        _, singular, directions = torch.linalg.svd(x - mean, full_matrices=False)
-        variances = singular.square() / (len(x) - 1)
-        rest = float(variances[count:].sum()) / max(1, x.shape[1] - count)
-        return cls(mean, directions[:count] * variances[:count].sqrt()[:, None], max(rest, 1e-6), thumbnails.shape[2])
+        variances, vectors = torch.linalg.eigh(x @ x.t())  # the covariance's, by way of the fewer pictures
+        rest = float(variances[:-count].clamp_min(0).sum()) / max(1, x.shape[1] - count)
+        return cls(mean.float(), (vectors[:, -count:].t().flip(0) @ x).float(), max(rest, 1e-6), thumbnails.shape[2])
 
     def coarse(self) -> FramePrior:
         """The same for thumbnails of half the side, with fewer components."""
@@ -64,17 +66,27 @@ class FramePrior:
         weight = mask.expand_as(seen).flatten(1)
         return weight, (smoothed(seen, mask).flatten(1) - self.mean) * weight
 
+    @cached_property
+    def pairs(self) -> Tensor:
+        """[side², k²]: products of the loadings at every place."""
+        places = self.loadings.view(len(self.loadings), 3, -1)
+        return torch.einsum("kcp,lcp->pkl", places, places).flatten(1)
+
     def _solved(self, mask: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(pull of what is seen on the components, their likeliest values, log determinants); each mask is worked out once."""
         pull = gap @ self.loadings.t()
         solved, logs = torch.zeros_like(pull), torch.zeros_like(pull[:, 0])
         masks, which = mask.flatten(1).unique(dim=0, return_inverse=True)
-        for index, one in enumerate(masks):
-            rows = which == index
-            matrix = (self.loadings * one.repeat(3)) @ self.loadings.t()
-            factor = torch.linalg.cholesky(matrix + self.variance * torch.eye(len(matrix)))
-            solved[rows] = torch.cholesky_solve(pull[rows].t(), factor).t()
-            logs[rows] = 2 * factor.diagonal().log().sum()
+        size = len(self.loadings)
+        for first in range(0, len(masks), MASKS):
+            matrices = (masks[first : first + MASKS] @ self.pairs).view(-1, size, size)
+            factors = torch.linalg.cholesky(matrices + self.variance * torch.eye(size))
+            for index, factor in enumerate(factors, first):
+                rows = (which == index).nonzero()[:, 0]
+                solved[rows] = torch.cholesky_solve(pull[rows].t(), factor).t()
+            logs_of = 2 * factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+            here = (which >= first) & (which < first + MASKS)
+            logs[here] = logs_of[which[here] - first]
         return pull, solved, logs
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from invert.attribution.frame_prior import FramePrior
+from invert.attribution.frame_prior import FramePrior, smoothed
 from invert.attribution.laundering import laundering_of
 from invert.attribution.registration import Placement, channel_of, hypotheses, refined, snapped
 
@@ -126,4 +127,20 @@ def test_the_prior_completes_what_is_not_seen(ground, picture) -> None:
     hidden = (1 - mask).expand_as(small) > 0
     usual = ground.frame_prior.mean.view(1, 3, 32, 32)
     assert torch.equal(completed * mask, small * mask)
-    assert (completed - small)[hidden].square().mean() < 0.3 * (usual - small)[hidden].square().mean()
+    truth = smoothed(small, torch.ones_like(mask))
+    assert (completed - truth)[hidden].square().mean() < 0.3 * (usual - truth)[hidden].square().mean()
+
+
+def test_the_likelihood_is_that_of_the_gaussian(ground, picture) -> None:
+    prior, small = ground.coarse_prior, F.avg_pool2d(picture, 4)
+    mask = torch.ones(2, 1, 16, 16)
+    mask[1, :, 3:, :5] = 0
+    seen = small.expand(2, -1, -1, -1) * mask
+    found = prior.log_likelihood(seen, mask)
+    for i in range(2):
+        at = mask[i].expand(3, -1, -1).flatten() > 0
+        covariance = (prior.loadings.t() @ prior.loadings + prior.variance * torch.eye(768))[at][:, at].double()
+        law = torch.distributions.MultivariateNormal(prior.mean[at].double(), covariance)
+        value = law.log_prob(smoothed(seen[i : i + 1], mask[i : i + 1]).flatten()[at].double())
+        constant = -0.5 * math.log(2 * math.pi)
+        assert float(found[i]) == pytest.approx(float(value) / int(at.sum()) - constant, rel=2e-3)
