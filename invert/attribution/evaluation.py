@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from stylegan_core.generator import Generator
 
 LAUNDERED = "laundered"  # all chains of the family but clean, together
 FPRS = (0.01, 0.05)
+CLASSES = (*OWN_CLASSES, "real", "scenes", "photographs", "too small")  # of pictures, beside other models'
+AS_THEY_ARE = ("scenes", "photographs", "too small")  # are not laundered
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Scored:
 
 @dataclass
 class Evaluation:
-    """bench: evidence of fresh pictures goes into its folder. others: name → generator. unseen: those of them that the
-    calibration does not know.
+    """bench: evidence of fresh pictures goes into its folder. others: name → generator. classes: of CLASSES; pictures of others are
+    always measured.
     """
 
     bench: Bench
@@ -50,22 +52,24 @@ class Evaluation:
     others: Mapping[str, Generator]
     count: int
     chains: Sequence[str] = tuple(CHAINS)
+    classes: Sequence[str] = CLASSES
     rows: list[Scored] = field(default_factory=list)
 
     @property
     def known_kinds(self) -> list[str]:
         """Kinds of other pictures that the calibration holds."""
-        kinds = {kind for null in self.calibration.null.values() for kind in null}
-        return sorted(kind for kind in kinds if kind not in (SAMPLED, "rendered"))
+        return self.calibration.other_kinds
 
     def sources(self) -> list[Source]:
-        """Own classes, real pictures, what must be none, what must be cannot_say, other models."""
+        """Real pictures, own classes, what must be none, what must be cannot_say, other models: those that are wanted."""
         resolution = self.bench.ground.generator.img_resolution
         real, scenes = held_out_portraits(resolution), Procedural("scenes", resolution, seed=1000, first=0, kind="scenes")
         renders = Kept(self.bench.folder / "renders")
         small = Shrunk(Variant(self.bench.ground, "psi 1"), side=max(4, resolution // 4), kind="too small")
         models = [other_samples(generator, name) for name, generator in self.others.items()]
-        return [real, *own_sources(self.bench.ground, renders), scenes, Photographs(resolution), small, *models]
+        known = [real, *own_sources(self.bench.ground, renders), scenes, Photographs(resolution), small]
+        wanted = {*self.classes, "real"} if "in W+" in self.classes else set(self.classes)
+        return [source for source in known if source.kind in wanted] + models
 
     def collect(self, tell: Tell | None = None) -> list[str]:
         """Measures everything that the folder does not hold yet; returns warnings."""
@@ -89,7 +93,7 @@ class Evaluation:
 
     def chains_of(self, source: Source) -> Sequence[str]:
         """What must be none or cannot_say is only looked at as it is."""
-        return ("clean",) if source.kind in ("scenes", "photographs", "too small") else self.chains
+        return ("clean",) if source.kind in AS_THEY_ARE else self.chains
 
     def _scored(self, row: Measured) -> Scored:
         assessment = self.calibration.assess(row.values, row.laundering_class)
@@ -213,33 +217,35 @@ def ablation_table(evaluation: Evaluation, fitted: Sequence[Measured]) -> list[d
     return table
 
 
-def fingerprint_table(evaluation: Evaluation, count: int, tell: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
-    """The yardstick: a classifier trained on as many pictures of the calibration's seeds, measured on the evaluation's."""
+def fingerprint_table(evaluation: Evaluation, count: int) -> list[dict[str, Any]]:
+    """The yardstick: a classifier trained on `count` pictures of every calibrated kind and chain, of the calibration's seeds, and
+    measured on the evaluation's.
+    """
     from invert.attribution.fingerprint import scores, trained
 
     generator = evaluation.bench.ground.generator
     resolution = generator.img_resolution
     chains = [chain for chain in evaluation.chains if chain in FAMILY]
-    others: list[Source] = [Procedural("portraits", resolution)]
-    others += [Samples(other, kind=f"by {name}") for name, other in evaluation.others.items() if f"by {name}" in evaluation.known_kinds]
-    if tell is not None:
-        tell("fingerprint")
+    measured = {source.kind: source for source in evaluation.sources() if source.kind in ("psi 1", *evaluation.other_kinds)}
+    if "psi 1" not in measured or len(measured) < 2:
+        return []
 
     def pictures(source: Source, chain: str, amount: int, salt: int) -> list[Any]:
         return [launder(chain, source.pictures([i])[0], salt, i).pixels for i in range(amount)]
 
+    others: list[Source] = [Procedural("portraits", resolution)]
+    others += [Samples(other, kind=f"by {name}") for name, other in evaluation.others.items() if f"by {name}" in evaluation.known_kinds]
     own = [p for chain in chains for p in pictures(own_source_of_seed(generator, 0), chain, count, 1)]
-    rest = [p for source in others for chain in chains for p in pictures(source, chain, count, 2)]
-    network = trained(own, rest, resolution)
+    network = trained(own, [p for source in others for chain in chains for p in pictures(source, chain, count, 2)], resolution)
     table = []
-    by_kind = {source.kind: source for source in evaluation.sources()}
-    for chain in ("clean", LAUNDERED):
-        used = ["clean"] if chain == "clean" else [name for name in chains if name != "clean"]
-        found = {kind: scores(network, [p for name in used for p in pictures(by_kind[kind], name, evaluation.count, 3)], resolution)
-                 for kind in ("psi 1", *evaluation.other_kinds)}  # fmt: skip
-        for kind in evaluation.other_kinds:
-            table.append({"against": kind, "laundering": chain, "auc": auc(found["psi 1"], found[kind]),
-                          "tpr": share_above(found["psi 1"], found[kind], 0.01)})  # fmt: skip
+    for name, used in (("clean", ["clean"]), (LAUNDERED, [chain for chain in chains if chain != "clean"])):
+        if not used:
+            continue
+        found = {kind: scores(network, [p for chain in used for p in pictures(source, chain, evaluation.count, 3)], resolution)
+                 for kind, source in measured.items()}  # fmt: skip
+        own_scores = found.pop("psi 1")
+        table += [{"against": kind, "laundering": name, "auc": auc(own_scores, values), "tpr": share_above(own_scores, values, 0.01)}
+                  for kind, values in found.items()]  # fmt: skip
     return table
 
 

@@ -28,7 +28,7 @@ from stylegan_core.losses.regularisers import WPrior
 from stylegan_core.noise import Noise
 from stylegan_core.seeds import rng_from_seed
 
-FORMAT, VERSION = "invert-groundwork", 1
+FORMAT, VERSION = "invert-groundwork", 2
 SIDE, SMALL = 32, 16  # of thumbnails, and of what the regression sees
 MOST_SAMPLES, FEWEST_SAMPLES = 1000, 64
 SAMPLE_PIXELS = 1000 * 64**2
@@ -64,8 +64,9 @@ class Groundwork:
         thumbnails = []
         step = max(1, BATCH_PIXELS // generator.img_resolution**2)
         for first in range(0, count, step):
-            latent = Latent(samples.w[first : min(count, first + step)], LatentSpace.W)
-            images = to_rgb(latent.render(generator, noise_mode="none").clamp(-1, 1))
+            rows = range(first, min(count, first + step))
+            latent = Latent(samples.w[rows.start : rows.stop], LatentSpace.W)
+            images = to_rgb(latent.render(generator, noise=Noise.random(generator, rows).maps).clamp(-1, 1))
             thumbnails.append(as_thumbnails(images).cpu())
             if callback is not None:
                 callback(first + len(latent), total)

