@@ -113,7 +113,7 @@ class Groundwork:
                 return ground
         ground = cls.of(generator, callback)
         ground.save(paths[-1])
-        return ground
+        return cls._load(generator, paths[-1]) or ground  # the same to the last digit as the next time
 
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""

@@ -20,10 +20,11 @@ LITTLE = Effort(starts=2, search_steps=6, w_steps=14, noise_steps=8, plus_steps=
 
 @dataclass(frozen=True)
 class Tiny:
-    """bench: of generator 0; other: its child, halfway to generator 1."""
+    """bench: of generator 0; other: generator 1; child: of 0, halfway to 1, with pictures of the same sharpness."""
 
     generator: Any
     other: Any
+    child: Any
     bench: Bench
     cache: Path
 
@@ -50,7 +51,7 @@ def own_cache(cache, monkeypatch) -> None:
 def tiny(cache) -> Tiny:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INVERT_CACHE", str(cache))
-        generator, other = tiny_generator(0).requires_grad_(False), child()
+        generator, other = (tiny_generator(seed).requires_grad_(False) for seed in (0, 1))
         loaded = LoadedModel("tiny", generator, model_sha256(generator), None)
         bench = bench_of(loaded, replace(AttributeOptions("none"), effort=LITTLE))
-        return Tiny(generator, other, bench, cache)
+        return Tiny(generator, other, child(), bench, cache)

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import invert
 from invert.attribution.attribute import AttributeOptions, attribute_pictures, known_calibrations, read_picture
 from invert.attribution.calibrate import collect_all, fit_calibration, known_rows, one_class, plan_facts
-from invert.attribution.calibration import CalibrationError
+from invert.attribution.calibration import CalibrationError, class_of
 from invert.attribution.evidence import GROUPS, NAMES, examine
 from invert.attribution.groundwork import Groundwork
 from invert.attribution.measures import auc
@@ -49,8 +50,16 @@ def test_a_mirrored_own_picture_is_found_to_be_mirrored(tiny) -> None:
     assert found.placement.is_mirrored
 
 
+def test_softness_is_told_of_own_pictures_that_were_blurred(tiny) -> None:
+    sharp = sample(tiny.generator, 6)
+    soft = F.conv2d(F.pad(sharp, (1, 1, 1, 1), mode="replicate"), torch.tensor([0.2, 0.6, 0.2]).outer(torch.tensor([0.2, 0.6, 0.2]))
+                    .expand(3, 1, 3, 3), groups=3)  # fmt: skip
+    found = examine([read_picture(sharp), read_picture(soft)], tiny.bench.ground, None, LITTLE)
+    assert [class_of(evidence, (16, 16)) for evidence in found] == ["clean", "processed"] and found[1].blur > 0
+
+
 def test_own_samples_are_consistent_and_others_are_none(tiny) -> None:
-    pictures = own(tiny, (5, 6, 8)) + others(tiny, (7, 8, 9))  # all of them clean, so that one null does
+    pictures = own(tiny, (5, 6, 8)) + others(tiny, (7, 10, 11))
     found = attribute_pictures(pictures, [tiny.bench], OPTIONS)
     assert [one.verdict for one in found] == ["consistent_with"] * 3 + ["none"] * 3
     record = found[0].record()
@@ -93,7 +102,7 @@ def test_the_first_look_is_kept_for_this_model_only(tiny, tmp_path) -> None:
 def calibrated(tiny, cache):
     """A calibration against another model's samples, and the rows that it came from; everything goes through one chain."""
     bench = replace(tiny.bench, folder=tiny.bench.folder / "whole")
-    sources = ([Samples(tiny.other, kind="real", first=500)], [Samples(tiny.other, kind="by other")])  # no tiny world has real ones
+    sources = ([Samples(tiny.child, kind="real", first=500)], [Samples(tiny.child, kind="by other")])  # no tiny world has real ones
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INVERT_CACHE", str(cache))
         rows, warnings = collect_all(bench, own_source_of_seed(tiny.generator, 0), *sources, count=40, chains=("clean",))

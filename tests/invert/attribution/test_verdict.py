@@ -93,6 +93,18 @@ def test_a_class_that_was_not_calibrated_guarantees_nothing() -> None:
     assert not calibrated().assess(row.values, "jpeg").is_calibrated
 
 
+def test_every_kind_of_other_pictures_counts_even_where_a_class_holds_few_of_it() -> None:
+    whole = calibrated()
+    score = whole.null["clean"]["sampled"][0]
+    few = replace(whole, null={"clean": {**whole.null["clean"], "by b": [score - 9] * 4}})
+    absent = replace(whole, null={**whole.null, "jpeg": {"by b": [score - 9] * 200}})
+    row = measured("", 0.0)
+    assert few.assess(row.values, "clean").p_not_generated == pytest.approx(1 / 5)
+    assert absent.assess(row.values, "clean").p_not_generated == 1.0 and absent.other_kinds == ["by b", "real"]
+    assert verdict_of(few, row, fpr=0.05)[0] == verdict_of(absent, row, fpr=0.05)[0] == "cannot_say"
+    assert verdict_of(few, row, fpr=0.2)[0] == "made_by"
+
+
 def candidate(model: str, verdict: str, score: float, calibration: Calibration | None = None) -> Candidate:
     assessment = Assessment(score, 1.0, 0.5, 0.001, "clean", True, None)
     return Candidate(model, "0" * 64, verdict, f"reason of {model}", assessment, None, calibration or calibrated())
