@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invert.cli import options
+from invert.cli import evaluate_attribution, options
 from invert.cli.app import command
 from invert.cli.console import Terminal
 from invert.cli.loading import load_for
@@ -25,6 +25,7 @@ def build_app() -> typer.Typer:
     command(app, "edits")(edits)
     command(app, "inversions")(inversions)
     command(app, "race")(race)
+    evaluate_attribution.register(app)
     return app
 
 
