@@ -23,7 +23,7 @@ def robustness(
     parts: Annotated[str | None, typer.Option("--parts", metavar="LIST", help=f"Of {PARTS}. (default: all)")] = None,
     preset: Annotated[str, typer.Option("--preset", metavar="NAME", help="Of every embedding; one that needs no encoder.")] = "fast",
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Of every embedding. (default: the preset's)")] = None,
-    snapshots: Annotated[str | None, typer.Option("--snapshots", metavar="LIST", help="Models beside this one for the part models.")] = None,
+    snapshots: Annotated[str | None, typer.Option("--snapshots", metavar="LIST", help="Other models, for the part models.")] = None,
     also: Annotated[list[str] | None, typer.Option("--also", metavar="NAME|FILE", help="A model for the part shifts; repeat it.")] = None,
     perceptual: Annotated[str, typer.Option("--perceptual", metavar="NAME", help="auto, vgg, alex, squeeze, features, none.")] = "auto",
     judge: Annotated[str, typer.Option("--judge", metavar="NAME|FILE", help="A network that no objective uses.")] = "portraits-judge",

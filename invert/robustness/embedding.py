@@ -104,11 +104,12 @@ def figures_of(setting: Setting, *cells: Embedded) -> dict[str, Any]:
     """Of one cell of a table, which may be several embeddings by one generator; medians unless named otherwise.
 
     psnr, psnr_min, psnr_latent: dB of 8-bit pictures; latent = with the stored noise in place of the found maps. distance: of the
-    judge. offset: root mean square distance of the rows of ws to w_avg, in that of samples. apart: of the rows to their mean, likewise.
+    judge. offset: root mean square distance of the rows of ws to the mean of w, in that of samples. apart: of the rows to their mean,
+    likewise.
     """
     pairs = [(cell.images, cell.latent_images, cell.targets) for cell in cells]
     images, latent_images, targets = (torch.cat(tensors) for tensors in zip(*pairs, strict=True))
-    ws, spread = torch.cat([cell.ws for cell in cells]), WSamples.of(cells[0].generator).spread
+    ws, samples = torch.cat([cell.ws for cell in cells]), WSamples.of(cells[0].generator)
     values = quality(images, targets)
     return {
         "count": len(images),
@@ -116,8 +117,8 @@ def figures_of(setting: Setting, *cells: Embedded) -> dict[str, Any]:
         "psnr_min": float(values.min()),
         "psnr_latent": _median(quality(latent_images, targets)),
         "distance": _median(setting.judge.distance(images, targets)),
-        "offset": _median(_rms(ws - cells[0].generator.w_avg) / spread),
-        "apart": _median(_rms(ws - ws.mean(dim=1, keepdim=True)) / spread),
+        "offset": _median(_rms(ws - samples.mean) / samples.spread),
+        "apart": _median(_rms(ws - ws.mean(dim=1, keepdim=True)) / samples.spread),
     }
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from invert.robustness.embedding import Embedded, embedded_subject, figures_of
+from invert.robustness.panels import strips
 from invert.robustness.setting import Outcome, Setting
 from stylegan_core.networks.build import build
-from stylegan_core.sheet import rows_of
 
 KINDS = ("portraits", "ink", "scenes")
 UNTRAINED = "untrained"
@@ -26,11 +25,11 @@ def models(setting: Setting) -> Outcome:
         shown.append([embedded_subject(setting, kind, generator=generator) for kind in KINDS])
         rows += [{"model": name, "pictures": kind, **figures_of(setting, cell)} for kind, cell in zip(KINDS, shown[-1], strict=True)]
     own = [cell for name, cells in zip(generators, shown, strict=True) if name == setting.model for cell in cells]
-    panels = [torch.cat([cell.targets[:1] for cell in own] * 2)]
-    panels += [_sized(torch.cat([cell.latent_images[:1] for cell in cells] + [cell.images[:1] for cell in cells]), own) for cells in shown]
-    picture = rows_of(panels, min_px=setting.generator.img_resolution * 2)
-    return Outcome(rows, picture, f"Rows: the picture; then {', '.join(generators)}. Columns: {', '.join(KINDS)} by the latent alone with the "
-                                  "stored noise, then with the found noise.")
+    panels = [[cell.targets[:1] for cell in own] * 2]
+    panels += [[getattr(cell, kind)[:1] for kind in ("latent_images", "images") for cell in cells] for cells in shown]
+    caption = (f"Rows: the picture; then {', '.join(generators)}. Columns: {', '.join(KINDS)} by the latent alone with the stored noise, then "
+               "with the found noise.")
+    return Outcome(rows, strips(panels), caption)
 
 
 def ordered(setting: Setting) -> dict[str, Any]:
@@ -48,8 +47,3 @@ def untrained(generator: Any, seed: int) -> Any:
     with torch.no_grad():
         fresh.mapping.w_avg.copy_(fresh.mapping.to_w(z, c).mean(dim=0))
     return fresh.eval().requires_grad_(False).to(generator.w_avg.device)
-
-
-def _sized(images: Tensor, own: list[Embedded]) -> Tensor:
-    """As large as the setting's model draws."""
-    return torch.nn.functional.interpolate(images, size=own[0].targets.shape[2:], mode="area")

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from invert.robustness.embedding import Embedded, embedded_subject
 from invert.robustness.own_domain import OwnDomain
+from invert.robustness.panels import strips
 from invert.robustness.pictures import SUBJECTS
 from invert.robustness.setting import Outcome, Setting
-from stylegan_core.sheet import rows_of
 
 FRAMES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -20,7 +20,7 @@ def morphs(setting: Setting) -> Outcome:
     """Straight lines in w+ with the stored noise; every picture with the next one of its kind."""
     own = OwnDomain.of(setting)
     rows: list[dict[str, Any]] = []
-    shown: list[Tensor] = []
+    shown: list[list[Tensor]] = []
     for name in SUBJECTS:
         embedded = embedded_subject(setting, name)
         if len(embedded.targets) < 2:
@@ -37,10 +37,11 @@ def morphs(setting: Setting) -> Outcome:
             "from_faded": float(setting.judge.distance(middle, faded).median()),
             "from_ends": float(torch.stack([setting.judge.distance(middle, frames[:, i]) for i in (0, -1)]).median()),
         })  # fmt: skip
-        shown.append(torch.cat([films[0], faded[:1]]))
-    picture = rows_of(shown, min_px=setting.generator.img_resolution * 2)
-    return Outcome(rows, picture, f"Rows: {', '.join(row['pictures'] for row in rows)}. Columns: a morph in five frames by the latents alone, "
-                                  "and for comparison the mean of its two ends, pixel by pixel.")
+        shown.append([films[0], faded[:1]])
+    kinds = ", ".join(row["pictures"] for row in rows)
+    caption = (f"Rows: {kinds}. Columns: a morph in five frames by the latents alone, and for comparison the mean of its two ends, pixel by "
+               "pixel.")
+    return Outcome(rows, strips(shown), caption)
 
 
 def pairs_of(count: int) -> list[tuple[int, int]]:

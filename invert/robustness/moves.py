@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from invert.robustness.embedding import Embedded, embed, figures_of
+from invert.robustness.panels import ROWS, strips
 from invert.robustness.pictures import MOVES, SHIFTS, STILL, Move, moved_portraits
 from invert.robustness.setting import Outcome, Setting
 from stylegan_core.errors import UsageError
 from stylegan_core.input_transform import has_input_transform
-from stylegan_core.sheet import rows_of
 
 
 def moves(setting: Setting) -> Outcome:
     """The same portraits after every move, from the mean."""
     rows, cells = _moved(setting, setting.generator, MOVES)
-    columns = [torch.cat([getattr(cell, name)[:1] for cell in cells]) for name in ("targets", "latent_images", "images")]
-    picture = rows_of(columns, min_px=setting.generator.img_resolution)
-    caption = "Columns: " + ", ".join(move.name for move in MOVES) + ". Rows: the picture; what its latent draws with the stored noise; " \
-              "with the found noise."
-    return Outcome(rows, picture, caption)
+    picture = strips([[getattr(cell, kind)[:1] for cell in cells] for kind in ("targets", "latent_images", "images")])
+    return Outcome(rows, picture, f"Columns: {', '.join(move.name for move in MOVES)}. {ROWS}")
 
 
 def shifts(setting: Setting) -> Outcome:
@@ -36,10 +31,9 @@ def shifts(setting: Setting) -> Outcome:
             label = f"{name}, input moved too" if pose else name
             found, cells = _moved(setting, generator, (STILL, *SHIFTS), pose=pose)
             rows += [{"model": label, **row} for row in found]
-            side = setting.generator.img_resolution
-            shown.append(torch.nn.functional.interpolate(torch.cat([cell.images[:1] for cell in cells]), size=(side, side), mode="area"))
-    picture = rows_of(shown, min_px=setting.generator.img_resolution * 2)
-    return Outcome(rows, picture, "Columns: " + ", ".join(move.name for move in (STILL, *SHIFTS)) + ". Rows: as in the table, embedded.")
+            shown.append([cell.images[:1] for cell in cells])
+    columns = ", ".join(move.name for move in (STILL, *SHIFTS))
+    return Outcome(rows, strips(shown), f"Columns: {columns}. Rows: the models in the order of the table, embedded with the found noise.")
 
 
 def _moved(setting: Setting, generator: Any, which: Sequence[Move], *, pose: bool = False) -> tuple[list[dict[str, Any]], list[Embedded]]:

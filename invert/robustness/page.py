@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from invert.reports import jsonable, options_sha256
+from invert.robustness.own_domain import SAMPLES
 from invert.robustness.parts import PARTS
 from invert.robustness.setting import Part, Setting
 from stylegan_core.files import atomic_write, write_json
@@ -27,11 +28,11 @@ COLUMNS: Mapping[str, tuple[str, str]] = {  # key of a row → heading, format
     "ends": ("ends to samples", ".2f"), "middle": ("middle to samples", ".2f"), "faded": ("faded to samples", ".2f"),
     "from_faded": ("middle to faded", ".3f"), "from_ends": ("middle to ends", ".3f"),
 }  # fmt: skip
-LEGEND = """Every embedding goes into w+ from the mean unless the table says otherwise, one candidate per picture, no encoder. Medians over
-the N pictures. *PSNR* in dB on 8-bit pictures; *min* its smallest; *latent alone* with the stored noise maps in place of the found ones. *judge*: the
-distance of {judge}, which no objective uses. *from mean*: how far the rows of the latent lie from the mean, in units of what is usual for samples (1).
-*rows apart*: how far they lie from one another (0 in w), in the same units. *to samples*: how far a picture lies from the nearest of 256 own samples in
-features of the judge, in units of what is usual between samples (1)."""
+LEGEND = """Every embedding goes into w+ from the mean unless the table says otherwise, one candidate per picture, no encoder. Medians
+over the N pictures. *PSNR* in dB on 8-bit pictures; *min* its smallest; *latent alone* with the stored noise maps in place of the found
+ones. *judge*: the distance of {judge}, which no objective uses. *from mean*: how far the rows of the latent lie from the mean, in units
+of what is usual for samples (1). *rows apart*: how far they lie from one another (0 in w), in the same units. *to samples*: how far a
+picture lies from the nearest of {samples} own samples in features of the judge, in units of what is usual between samples (1)."""
 
 
 def evaluate_robustness(setting: Setting, parts: Sequence[Part], folder: Path, *,
@@ -79,8 +80,10 @@ def facts_of(setting: Setting, part: Part) -> dict[str, Any]:
     """What decides the figures of a part, JSON-ready."""
     others = {"snapshots": setting.snapshots, "also": setting.also}.get(part.needs, {})
     facts: dict[str, Any] = {
-        "model": setting.model, "model_sha256": _sha256(setting, setting.generator), "judge_sha256": _sha256(setting, setting.judge.network),
-        "count": setting.count, "preset": setting.preset, "steps": setting.steps, "seed": setting.seed, "perceptual": setting.measure.name,
+        "model": setting.model, "model_sha256": _sha256(setting, setting.generator),
+        "judge_sha256": _sha256(setting, setting.judge.network),
+        "count": setting.count, "preset": setting.preset, "steps": setting.steps, "seed": setting.seed,
+        "perceptual": setting.measure.name,
     }  # fmt: skip
     if part.needs:
         facts[part.needs] = {name: _sha256(setting, generator) for name, generator in others.items()}
@@ -92,7 +95,7 @@ def write_page(folder: Path, setting: Setting) -> None:
     found = {name: record_before(folder, part, setting) for name, part in PARTS.items()}
     records = [record for record in found.values() if record is not None]
     texts = ["# What embedding can and cannot do", f"```bash\n{command_of(setting, [record['part'] for record in records])}\n```",
-             LEGEND.format(judge=setting.judge.name)]  # fmt: skip
+             LEGEND.format(judge=setting.judge.name, samples=SAMPLES)]  # fmt: skip
     texts += [section(PARTS[record["part"]], record) for record in records]
     left = [f"`{name}`" for name, record in found.items() if record is None]
     if left:

@@ -18,8 +18,8 @@ PARTS: Mapping[str, Part] = {
     for part in (
         Part(
             "domain", "Outside the domain, against inside", "I2S Sec. 3.1",
-            "Pictures the model never saw: portraits of its own kind, the same portraits in ink, houses in landscapes, photographs. How near "
-            "does w+ come, how much of it is the latent and how much the noise, and how far from samples does it have to go?", domain,
+            "Pictures the model never saw: portraits of its own kind, the same portraits in ink, houses in landscapes, photographs. How "
+            "near does w+ come, how much of it is the latent and how much the noise, and how far from samples does it have to go?", domain,
         ),
         Part(
             "moves", "Shift, rotation and scale", "I2S Sec. 3.2",
@@ -31,7 +31,8 @@ PARTS: Mapping[str, Part] = {
         ),
         Part(
             "morphs", "Morphs between two embedded pictures", "I2S Sec. 5.1",
-            "Half-way between two latents: does the model draw something of its own kind, or does it fade one picture over the other?", morphs,
+            "Half-way between two latents: does the model draw something of its own kind, or does it fade one picture over the other?",
+            morphs,
         ),
         Part(
             "turns", "Noise, w and w+ in turn", "I2S++ Sec. 4",
@@ -43,7 +44,8 @@ PARTS: Mapping[str, Part] = {
         ),
         Part(
             "shifts", "Another architecture under shift", "SG3 Sec. 1",
-            "Portraits as drawn and shifted, by this model and by others; where the input of a model can be moved, with that too.", shifts, "also",
+            "Portraits as drawn and shifted, by this model and by others; where the input of a model can be moved, with that too.",
+            shifts, "also",
         ),
     )
 }  # fmt: skip

@@ -8,9 +8,9 @@ import torch
 
 from invert.robustness.embedding import Embedded, embedded_subject, figures_of
 from invert.robustness.own_domain import OwnDomain
+from invert.robustness.panels import strips
 from invert.robustness.pictures import INSIDE, OUTSIDE
 from invert.robustness.setting import Outcome, Setting
-from stylegan_core.sheet import rows_of
 
 STARTS = {"mean": 1, "random": 2}  # how many starts of each kind
 
@@ -26,17 +26,17 @@ def starts(setting: Setting) -> Outcome:
             images = torch.cat([cell.images for cell in cells])
             rows.append({"pictures": name, "start": kind, **figures_of(setting, *cells), "domain": float(own.distance(images).median())})
             shown += cells
-    picture = rows_of(_columns(shown), min_px=setting.generator.img_resolution * 2)
-    return Outcome(rows, picture, f"Columns: two of {INSIDE}, two of {OUTSIDE}. Rows: the picture; what the latent found from the mean draws "
-                                  "with the stored noise; from one random start; from another.")
+    caption = (f"Columns: two of {INSIDE}, two of {OUTSIDE}. Rows: the picture; what the latent found from the mean draws with the stored "
+               "noise; from one random start; from another.")
+    return Outcome(rows, strips(_columns(shown)), caption)
 
 
 def _named(kind: str, seed: int) -> str:
     return kind if kind == "mean" else f"seed:{seed}"
 
 
-def _columns(cells: list[Embedded]) -> list[torch.Tensor]:
+def _columns(cells: list[Embedded]) -> list[list[torch.Tensor]]:
     """cells: for each kind of picture those of all starts, in order."""
     half = len(cells) // 2
-    targets = torch.cat([cells[0].targets[:2], cells[half].targets[:2]])
-    return [targets, *(torch.cat([cells[i].latent_images[:2], cells[half + i].latent_images[:2]]) for i in range(half))]
+    targets = [cells[0].targets[:2], cells[half].targets[:2]]
+    return [targets, *([cells[i].latent_images[:2], cells[half + i].latent_images[:2]] for i in range(half))]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from invert.projectors.optimise import Adam
 from invert.projectors.presets import GOAL, Preset
 from invert.projectors.schedules import Ramp
 from invert.robustness.embedding import Embedded, checked_preset, embed, figures_of
+from invert.robustness.panels import strips
 from invert.robustness.pictures import INSIDE, OUTSIDE, subject
 from invert.robustness.setting import Outcome, Setting
-from stylegan_core.sheet import rows_of
 
 NEAR = {"multi-scale": 10.0, "perceptual": 1.0}
 SHARP = {"multi-scale": 1.0, "pixel": 10.0, "noise-correlation": 10.0, "noise-power": 0.02}
@@ -56,11 +54,11 @@ def turns(setting: Setting) -> Outcome:
             cells.append(embed(setting, targets, preset=preset_in_turn(order, phases, steps), what=f"{name}: {order}"))
             rows.append({"pictures": name, "order": order, **figures_of(setting, cells[-1])})
         shown.append(cells)
-    panels = [torch.cat([cells[0].targets[:1], *(cell.images[:1] for cell in cells)]) for cells in shown]
-    panels += [torch.cat([cells[0].targets[:1], *(cell.latent_images[:1] for cell in cells)]) for cells in shown]
-    order_names = "; ".join(orders_of(setting.generator))
-    return Outcome(rows, rows_of(panels, min_px=setting.generator.img_resolution),
-                   f"Columns: the picture; {order_names}. Rows: {INSIDE} and {OUTSIDE} with the found noise, then both with the stored noise.")
+    panels = [[cells[0].targets[:1], *(cell.images[:1] for cell in cells)] for cells in shown]
+    panels += [[cells[0].targets[:1], *(cell.latent_images[:1] for cell in cells)] for cells in shown]
+    columns = "; ".join(orders_of(setting.generator))
+    caption = f"Columns: the picture; {columns}. Rows: {INSIDE} and {OUTSIDE} with the found noise, then both with the stored noise."
+    return Outcome(rows, strips(panels), caption)
 
 
 def preset_in_turn(order: str, phases: tuple[Adam, ...], steps: int) -> Preset:
