@@ -26,6 +26,7 @@ from stylegan_core.input_transform import BUFFER, delta_of
 from stylegan_core.inversion import Inversion
 from stylegan_core.latent import LatentSpace
 from stylegan_core.metrics.reconstruction import psnr
+from stylegan_core.progress import Callback, StepInfo
 
 
 @dataclass(frozen=True)
@@ -61,25 +62,29 @@ def embed(setting: Setting, targets: Tensor, *, generator: Any = None, start: st
     generator = setting.generator if generator is None else generator
     preset = preset or checked_preset(setting.preset, setting.steps)
     found: list[Inversion] = []
-    for part in targets.split(default_batch(generator.img_resolution, targets.device.type)):
+    parts = targets.split(default_batch(generator.img_resolution, targets.device.type))
+    for number, part in enumerate(parts):
+
+        def callback(info: StepInfo, before: int = number) -> None:
+            setting.tell(what, before * info.num_steps + min(info.step, info.num_steps), len(parts) * info.num_steps)
+
         problem = Problem(generator, part, None, setting.measure, WSamples.of(generator), setting.seed, preset.largest_side)
-        candidates = searched(problem, start, preset, pose=pose)
+        candidates = searched(problem, start, preset, pose=pose, callback=callback)
         deltas: dict[str, Any] = {} if candidates.pose is None else {BUFFER: delta_of(candidates.pose)}
         found.append(Inversion(candidates.latent, candidates.noise, deltas))
-        setting.tell(what, sum(map(len, found)), len(targets))
     inversion = Inversion.cat(found)
     alone = replace(inversion, noise={})
     return Embedded(generator, targets, inversion, inversion.render(generator).clamp(-1, 1), alone.render(generator).clamp(-1, 1))
 
 
-def searched(problem: Problem, start: str, preset: Preset, *, pose: bool = False) -> Candidates:
+def searched(problem: Problem, start: str, preset: Preset, *, pose: bool = False, callback: Callback | None = None) -> Candidates:
     """One candidate per picture, in w+, after all phases."""
     generator = problem.generator
     origin = Start.parse(start).resolved(generator)
     plan = planned(preset, LatentSpace.W_PLUS, origin, generator)
     if not plan:
         raise UsageError(f"preset {preset.name}: {preset.steps} steps leave none for what this model can do; more are needed")
-    progress = Progress(problem, sum(steps for _, _, steps in plan))
+    progress = Progress(problem, sum(steps for _, _, steps in plan), callback)
     candidates = start_candidates(origin, problem, None, plan[0][1], preset.restarts)
     candidates = replace(candidates, noise=first_noise(preset.noise, candidates, generator, origin))
     if pose:

@@ -27,8 +27,8 @@ def models(setting: Setting) -> Outcome:
     own = [cell for name, cells in zip(generators, shown, strict=True) if name == setting.model for cell in cells]
     panels = [[cell.targets[:1] for cell in own] * 2]
     panels += [[getattr(cell, kind)[:1] for kind in ("latent_images", "images") for cell in cells] for cells in shown]
-    caption = (f"Rows: the picture; then {', '.join(generators)}. Columns: {', '.join(KINDS)} by the latent alone with the stored noise, then "
-               "with the found noise.")
+    caption = (f"Rows: the picture; then {', '.join(generators)}. Columns: {', '.join(KINDS)} by the latent alone with the stored noise, "
+               "then with the found noise.")
     return Outcome(rows, strips(panels), caption)
 
 
@@ -41,7 +41,7 @@ def untrained(generator: Any, seed: int) -> Any:
     """The same architecture with fresh weights, and the mean of its own w."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = build(generator.config)
+        fresh: Any = build(generator.config)
         z = torch.randn(1000, fresh.z_dim)
         c = torch.eye(fresh.c_dim)[torch.arange(1000) % fresh.c_dim] if fresh.c_dim else None
     with torch.no_grad():

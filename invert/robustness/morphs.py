@@ -39,8 +39,8 @@ def morphs(setting: Setting) -> Outcome:
         })  # fmt: skip
         shown.append([films[0], faded[:1]])
     kinds = ", ".join(row["pictures"] for row in rows)
-    caption = (f"Rows: {kinds}. Columns: a morph in five frames by the latents alone, and for comparison the mean of its two ends, pixel by "
-               "pixel.")
+    caption = (f"Rows: {kinds}. Columns: a morph in five frames by the latents alone, and for comparison the mean of its two ends, pixel "
+               "by pixel.")
     return Outcome(rows, strips(shown), caption)
 
 

@@ -18,8 +18,8 @@ class Setting:
     """model: its name; generator: of it. judge: a network that no objective uses. measure: the perceptual distance of the objective.
 
     count: pictures per cell, from 2. preset, steps: of every embedding; None = the preset's. seed: of starts and noise. snapshots,
-    also: name → other generators, see the parts of these names. told: (what, done, count) → False stops with a UsageError. kept:
-    embeddings that several parts look at, made once.
+    also: name → other generators, see the parts of these names. told: (what, steps done, of how many) → False stops with a
+    UsageError. kept: embeddings that several parts look at, made once.
     """
 
     model: str
