@@ -1,4 +1,4 @@
-"""Morphs between two embedded pictures, inside and outside of the domain (I2S Sec. 5.1)."""
+"""Morphs between two embedded pictures, inside and outside of the domain (I2S Sec. 4.1)."""
 
 from __future__ import annotations
 

@@ -26,16 +26,16 @@ PARTS: Mapping[str, Part] = {
             "The same portraits, moved, turned and scaled before they are embedded; what comes in from outside repeats the edge.", moves,
         ),
         Part(
-            "starts", "The mean against a random start", "I2S Sec. 4.1",
+            "starts", "The mean against a random start", "I2S Sec. 5.1",
             "The same steps from the mean and from two samples, for pictures inside and outside of the domain.", starts,
         ),
         Part(
-            "morphs", "Morphs between two embedded pictures", "I2S Sec. 5.1",
+            "morphs", "Morphs between two embedded pictures", "I2S Sec. 4.1",
             "Half-way between two latents: does the model draw something of its own kind, or does it fade one picture over the other?",
             morphs,
         ),
         Part(
-            "turns", "Noise, w and w+ in turn", "I2S++ Sec. 4",
+            "turns", "Noise, w and w+ in turn", "I2S++",
             "The same number of Adam steps, spent on the noise maps, on w and on w+ in different orders.", turns,
         ),
         Part(

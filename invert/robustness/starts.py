@@ -1,4 +1,4 @@
-"""The mean against a random start, inside and outside of the domain (I2S Sec. 4.1)."""
+"""The mean against a random start, inside and outside of the domain (I2S Sec. 5.1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The optimum of noise, of w and of w+ in turn: which order reaches what (I2S++ Sec. 4)."""
+"""The optimum of noise, of w and of w+ in turn: which order reaches what (after I2S++, which keeps them apart)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def turns(setting: Setting) -> Outcome:
 
 def preset_in_turn(order: str, phases: tuple[Adam, ...], steps: int) -> Preset:
     """The row of the table as a preset."""
-    return Preset(order, "I2S++ Sec. 4", steps=steps, start="mean", noise="none", restarts=1, restart_phases=1, largest_side=256,
+    return Preset(order, "after I2S++", steps=steps, start="mean", noise="none", restarts=1, restart_phases=1, largest_side=256,
                   phases=phases)
 
 
