@@ -29,10 +29,11 @@ COLUMNS: Mapping[str, tuple[str, str]] = {  # key of a row → heading, format
     "from_faded": ("middle to faded", ".3f"), "from_ends": ("middle to ends", ".3f"),
 }  # fmt: skip
 LEGEND = """Every embedding goes into w+ from the mean unless the table says otherwise, one candidate per picture, no encoder. Medians
-over the N pictures. *PSNR* in dB on 8-bit pictures; *min* its smallest; *latent alone* with the stored noise maps in place of the found
-ones. *judge*: the distance of {judge}, which no objective uses. *from mean*: how far the rows of the latent lie from the mean, in units
-of what is usual for samples (1). *rows apart*: how far they lie from one another (0 in w), in the same units. *to samples*: how far a
-picture lies from the nearest of {samples} own samples in features of the judge, in units of what is usual between samples (1)."""
+over the N pictures. *PSNR* in dB on 8-bit pictures; *min* its smallest; *change* of the median against the portraits as drawn; *latent
+alone* with the stored noise maps in place of the found ones. *judge*: the distance of {judge}, which no objective uses. *from mean*:
+how far the rows of the latent lie from the mean, in units of what is usual for samples (1). *rows apart*: how far they lie from one
+another (0 in w), in the same units. *to samples*: how far a picture lies from the nearest of {samples} own samples in features of the
+judge, in units of what is usual between samples (1)."""
 
 
 def evaluate_robustness(setting: Setting, parts: Sequence[Part], folder: Path, *,
