@@ -151,7 +151,7 @@ def evaluate_direction(
     generator: Any, direction: Direction, judge: Any, subjects: Subjects, law: Law, before: tuple[Tensor, dict[str, Tensor]], method: str,
     truths: Truths | None = None,
 ) -> EditRow:  # fmt: skip
-    """before: pictures and scores of the unedited inversions, as `looked_at` gives them. truths: counterfactuals drawn before, kept here."""
+    """before: pictures and scores of the unedited inversions, by `looked_at`. truths: counterfactuals drawn before, kept here."""
     name = direction.name
     if name not in law.spread:
         raise UsageError(f"direction {name!r} is no attribute of portraits; there are {', '.join(law.spread)}")

@@ -145,7 +145,7 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
             found["r2"] = r1_step(score, fakes[part], fake_c[part], gamma=config.r2_gamma, scale=scale)
         return found
 
-    def judge(part: slice) -> dict[str, Tensor]:
+    def discriminate(part: slice) -> dict[str, Tensor]:
         streams, scale = samples.streams("discriminator", part), len(real[part]) / batch
         value, real_logits, fake_logits = discriminator_step(run.seen(config, stage, streams), real[part], fakes[part], c[part], loss=loss,
                                                              fake_c=fake_c[part], scale=scale, autocast=autocast)
@@ -156,7 +156,7 @@ def train_step(run: Run, config: TrainingConfig, data: Any, features: Features |
                                                                   scale=scale)
         return {"loss_D": value, "real_logits": real_logits, "fake_logits": fake_logits, **penalties}
 
-    measured |= run.micro.run(discriminator, batch, judge)
+    measured |= run.micro.run(discriminator, batch, discriminate)
     run.update("D")
     if config.r1_every > 1 and run.step % config.r1_every == 0 and config.r1_gamma + config.r2_gamma > 0:
         measured |= run.micro.run(discriminator, batch, regularise)

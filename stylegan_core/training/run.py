@@ -62,7 +62,7 @@ class Run:
         self.optimisers[f"opt_{name}"].step()
 
     def seen(self, config: TrainingConfig, stage: Stage, streams: Streams, score: Callable[..., Tensor] | None = None) -> Score:
-        """(images, labels) → logits of what is judged of the images: blurred as at this stage, then augmented.
+        """(images, labels) → logits of what the discriminator sees of the images: blurred as at this stage, then augmented.
 
         streams: where the augmentation draws. score: None = that of the run.
         """
