@@ -108,7 +108,7 @@ def test_embedding_comes_near_and_is_made_once(setting):
     generator = setting.generator
     targets, _ = sample_pictures(generator, [5, 6])
     mean = figures_of(setting, embed(replace(setting, steps=1), targets))
-    more = figures_of(setting, embed(replace(setting, steps=60), targets))
+    more = figures_of(setting, embed(replace(setting, steps=30), targets))
     assert more["psnr"] > mean["psnr"] + 3 and more["distance"] < mean["distance"] and more["count"] == 2
     assert embedded_subject(setting, "scenes") is embedded_subject(setting, "scenes")
     with pytest.raises(UsageError, match="stopped after 1 of 8 pictures"):
