@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -213,13 +214,12 @@ def shares_to_reach(traces: Sequence[Trace], baseline: str) -> list[dict[str, An
     count = len(reference.points)
     rows = []
     for trace in traces:
-        ends = torch.tensor([trace.end(i) for i in range(count)], dtype=torch.float64).median(dim=0).values.tolist()
+        ends = [median([trace.end(i)[column] for i in range(count)]) for column in range(3)]
         goals = [reference.end(i) for i in range(count)]
         by_psnr = [trace.seconds_to(i, psnr=goal[1]) / goal[0] for i, goal in enumerate(goals)]
         by_distance = [trace.seconds_to(i, distance=goal[2]) / goal[0] for i, goal in enumerate(goals)]
         rows.append({"method": trace.method, "count": count, "seconds": ends[0], "psnr": ends[1], "distance": ends[2],
-                     "share_to_psnr": float(torch.tensor(by_psnr).median()),
-                     "share_to_distance": float(torch.tensor(by_distance).median())})
+                     "share_to_psnr": median(by_psnr), "share_to_distance": median(by_distance)})
     return rows
 
 

@@ -71,12 +71,12 @@ PRESETS: Mapping[str, Preset] = {
             saturates=True,
         ),
         Preset(
-            "hybrid", "ours: an encoder's latents (pSp, ReStyle), Gauss–Newton in W where they lie there, then W+, then noise", steps=60,
-            start="encoder", noise="none", restarts=1, restart_phases=1, largest_side=256,
+            "hybrid", "ours: an encoder's latents (pSp, ReStyle), Gauss–Newton in W where they lie there, then W+ and noise together",
+            steps=100, start="encoder", noise="none", restarts=1, restart_phases=1, largest_side=256,
             phases=(
-                GaussNewton(0.05, "w", _NEAR, prior=1e-3),
-                Adam(0.50, GOAL, {**_NEAR, "w-prior": 1e-3}, Ramp(0.05, 0.05, 0.5), coordinates="white"),
-                Adam(0.45, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
+                GaussNewton(0.03, "w", _NEAR, prior=1e-3),
+                Adam(0.97, GOAL, {"multi-scale": 10.0, "pixel": 5.0, "perceptual": 2.0, "w-prior": 1e-3, **_WHITE_NOISE},
+                     Ramp(0.2, 0.05, 0.4), coordinates="white", noise="free"),
             ),
             saturates=True,
         ),
