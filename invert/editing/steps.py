@@ -217,7 +217,7 @@ class PasteBack:
 
 def need_number(step: str, name: str, value: Any, *, least: float = -100, most: float = 100) -> None:
     """Raises UsageError for anything but a number in the range."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
         raise UsageError(f"step {step}: {name} is {display(str(value))!r}; a number from {least:g} to {most:g} is needed")
 
 
