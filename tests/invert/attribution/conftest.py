@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +55,8 @@ def tiny(cache) -> Tiny:
         loaded = LoadedModel("tiny", generator, model_sha256(generator), None)
         bench = bench_of(loaded, replace(AttributeOptions("none"), effort=LITTLE))
         return Tiny(generator, other, child(), bench, cache)
+
+
+def spend_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For those who cannot say how much effort is made."""
+    monkeypatch.setattr(Effort.__init__, "__defaults__", tuple(asdict(LITTLE).values()))

@@ -20,7 +20,7 @@ from invert.attribution.sources import FIRST_SEED, Folder, Kept, Procedural, Sam
 from stylegan_core.errors import ImageError, UsageError
 from stylegan_core.images import save_image
 
-from .conftest import LITTLE, Tiny
+from .conftest import LITTLE, Tiny, spend_little
 
 OPTIONS = AttributeOptions("none", effort=LITTLE)
 
@@ -74,7 +74,8 @@ def test_a_batch_equals_single_runs_and_two_runs_agree(tiny) -> None:
     assert [one.score for one in together] == [one.score for one in again]
     for picture, one in zip(pictures, together):
         (alone,) = attribute_pictures([picture], [tiny.bench], OPTIONS)
-        assert alone.verdict == one.verdict and alone.score == pytest.approx(one.score, abs=0.02)
+        near = 0.02 if one.verdict == "consistent_with" else 0.2  # what does not fit ends in another of many bad places
+        assert alone.verdict == one.verdict and alone.score == pytest.approx(one.score, abs=near)
 
 
 def test_the_null_is_kept_and_goes_on_where_it_was(tiny) -> None:
@@ -170,7 +171,8 @@ def test_unreadable_real_pictures_are_left_out_with_a_warning(tiny, tmp_path) ->
     assert len(rows) == 1 and "broken.png" in collector.warnings[0]
 
 
-def test_the_python_door(tiny, tmp_path) -> None:
+def test_the_python_door(tiny, tmp_path, monkeypatch) -> None:
+    spend_little(monkeypatch)
     save_image(sample(tiny.generator, 5), tmp_path / "own.png")
     found = invert.attribute(tmp_path / "own.png", models=[tiny.generator, tiny.other], perceptual="none")
     assert found.verdict == "consistent_with" and len(found.candidates) == 2 and found.candidates[1].verdict == "none"

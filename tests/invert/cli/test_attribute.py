@@ -6,17 +6,16 @@ import csv
 import json
 import os
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from invert.api import loaded_model
-from invert.attribution.fit import Effort
 from invert.attribution.sources import Procedural, sample
 from stylegan_core.checkpoints.native import save_native
 from stylegan_core.images import save_image
-from tests.invert.attribution.conftest import LITTLE, child
+from tests.invert.attribution.conftest import child, spend_little
 from tests.tiny import tiny_generator
 
 QUICK = ("--perceptual", "none", "--device", "cpu")
@@ -48,8 +47,7 @@ def own_cache(cache, monkeypatch) -> None:
 
 @pytest.fixture(autouse=True)
 def little_effort(monkeypatch) -> None:
-    """The steps of the tests of attribution, which the command line does not offer."""
-    monkeypatch.setattr(Effort.__init__, "__defaults__", tuple(asdict(LITTLE).values()))
+    spend_little(monkeypatch)
 
 
 @pytest.fixture(scope="module")
