@@ -93,7 +93,7 @@ PRESETS: Mapping[str, Preset] = {
                 GaussNewton(0.05, "w", _NEAR, prior=3e-4, tolerance=1e-4),
                 Adam(0.40, GOAL, {**_NEAR, "w-prior": 3e-4}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
                 Posterior(0.015),
-                Adam(0.40, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
+                Adam(0.385, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
             ),
             saturates=True,
         ),
