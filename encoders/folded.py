@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from encoders.backbones.ir_se import IRBackbone, IRUnit, SqueezeExcite
+from encoders.backbones.strided import StridedBackbone
 from encoders.base import OnePass
 from encoders.configs import EncoderConfig
 from encoders.e4e import E4E
@@ -79,6 +80,8 @@ def copied(module: nn.Module) -> nn.Module:
 def folded_backbone(backbone: Any) -> nn.Module:
     """The same maps without batch normalisation."""
     twin: Any = copied(backbone).eval()
+    if isinstance(twin, StridedBackbone):  # has none
+        return twin
     if isinstance(twin, IRBackbone):
         stem: list[Any] = list(twin.input_layer)
         units: list[Any] = list(twin.body)

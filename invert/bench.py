@@ -110,6 +110,7 @@ def bench(cases: Sequence[Case], variants: Sequence[str] = ("eager",), *, repeat
     device = device or torch.device("cpu")
     rate = matmul_rate(device, torch.float32)
     for case in cases:
+        torch.compiler.reset()  # what is compiled anew too often runs as it is, without a word
         generator = case.build(device)
         ws = case.ws(generator.num_ws, device)
         renders: dict[str, Callable[[Tensor], Tensor]] = {GROUPED: partial(render_grouped, generator)}

@@ -12,11 +12,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from invert.editability import Editability, Edits, editability
 from invert.jobs import default_batch
 from invert.projectors.hybrid import chosen_encoder
 from invert.projectors.optimise import Adam
@@ -44,7 +46,8 @@ class InversionRow:
     """One method: medians over the pictures unless named otherwise.
 
     psnr, psnr_low: dB, median and 5th percentile; mse: mean, of values in [-1, 1]; ms_ssim: see metrics; distance, identity: of the
-    judge, which no objective uses. seconds: per picture. peak_mb: of the process or the GPU; delta_mb: of changed weights.
+    judge, which no objective uses. seconds: per picture. peak_mb: of the process or the GPU; delta_mb: of changed weights. edit_*:
+    see editability.Editability; None where no edits were asked for.
     """
 
     method: str
@@ -58,6 +61,9 @@ class InversionRow:
     seconds: float
     peak_mb: float | None
     delta_mb: float
+    edit_moved: float | None = None
+    edit_others: float | None = None
+    edit_distance: float | None = None
 
 
 @dataclass
@@ -114,23 +120,26 @@ def tuned_adam(lr: float, steps: int = ADAM_STEPS) -> Preset:
 
 
 def compare_methods(names: Sequence[str], generator: Any, targets: Tensor, *, perceptual: Any = "auto", judge: Any = None,
-                    tuning: PivotalTuning | None = None, callback: Callable[[InversionRow, int, int], None] | None = None
-                    ) -> list[InversionRow]:
+                    tuning: PivotalTuning | None = None, edits: Edits | None = None,
+                    callback: Callable[[InversionRow, int, int], None] | None = None) -> list[InversionRow]:
     """One row per method, on the same pictures [N, C, R, R]. judge: a network with .distance and .embed; None = without.
 
-    tuning: hyper-parameters of pivotal; None = its defaults.
+    tuning: hyper-parameters of pivotal; None = its defaults. edits: what is done to the inversions of held-out portraits, which the
+    judge then looks at; None = nothing. Raises UsageError for edits without a judge.
     """
+    if edits is not None and judge is None:
+        raise UsageError("edits are measured by a judge: give one with --judge")
     runs = {name: method_of(name, generator, perceptual=perceptual, tuning=tuning) for name in names}
     rows: list[InversionRow] = []
     for name, run in runs.items():
-        rows.append(row_of(name, run, generator, targets, judge))
+        rows.append(row_of(name, run, generator, targets, judge, edits))
         if callback is not None:
             callback(rows[-1], len(rows), len(runs))
     return rows
 
 
-def row_of(name: str, run: Run, generator: Any, targets: Tensor, judge: Any) -> InversionRow:
-    """Runs one method in batches and measures the pictures that its inversions render."""
+def row_of(name: str, run: Run, generator: Any, targets: Tensor, judge: Any, edits: Edits | None = None) -> InversionRow:
+    """Runs one method in batches and measures the pictures that its inversions render, and their edits."""
     batch = default_batch(generator.img_resolution, targets.device.type)
     reset_peak(targets.device)
     started = time.monotonic()
@@ -145,10 +154,14 @@ def row_of(name: str, run: Run, generator: Any, targets: Tensor, judge: Any) -> 
         with torch.no_grad():
             distance = float(judge.distance(images.clamp(-1, 1), targets.clamp(-1, 1)).double().quantile(0.5))
             identity = float(similarity(judge.embed(images.clamp(-1, 1)), judge.embed(targets.clamp(-1, 1))).double().mean())
+    edited = Editability(None, 0.0, None, None)
+    if edits is not None:
+        edited = editability(generator, Inversion.cat(inversions), targets, edits, judge)
     sizes = [num_bytes(inversion[i].weight_deltas) for inversion in inversions for i in range(len(inversion))]
     return InversionRow(
         name, len(targets), float(values.quantile(0.5)), float(values.quantile(0.05)), float((images - targets).square().mean()),
-        float(ms_ssim(want, got).double().quantile(0.5)), distance, identity, seconds, peak, max(sizes) / 2**20)
+        float(ms_ssim(want, got).double().quantile(0.5)), distance, identity, seconds, peak, max(sizes) / 2**20,
+        edited.moved, None if edits is None else edited.others, edited.distance)
 
 
 def race(names: Sequence[str], generator: Any, targets: Tensor, *, perceptual: Any = "auto",
@@ -201,13 +214,12 @@ def shares_to_reach(traces: Sequence[Trace], baseline: str) -> list[dict[str, An
     count = len(reference.points)
     rows = []
     for trace in traces:
-        ends = torch.tensor([trace.end(i) for i in range(count)], dtype=torch.float64).median(dim=0).values.tolist()
+        ends = [median([trace.end(i)[column] for i in range(count)]) for column in range(3)]
         goals = [reference.end(i) for i in range(count)]
         by_psnr = [trace.seconds_to(i, psnr=goal[1]) / goal[0] for i, goal in enumerate(goals)]
         by_distance = [trace.seconds_to(i, distance=goal[2]) / goal[0] for i, goal in enumerate(goals)]
         rows.append({"method": trace.method, "count": count, "seconds": ends[0], "psnr": ends[1], "distance": ends[2],
-                     "share_to_psnr": float(torch.tensor(by_psnr).median()),
-                     "share_to_distance": float(torch.tensor(by_distance).median())})
+                     "share_to_psnr": median(by_psnr), "share_to_distance": median(by_distance)})
     return rows
 
 

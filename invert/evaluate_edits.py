@@ -135,7 +135,7 @@ def evaluate_edits(
 ) -> list[EditRow]:  # fmt: skip
     """Every direction of every method on the subjects, by a network that no objective uses. callback: (row, done, total)."""
     law = law or law_of_portraits()
-    before = _seen(generator, subjects.inversion, judge)
+    before = looked_at(generator, subjects.inversion, judge)
     rows: list[EditRow] = []
     truths: Truths = {}
     total = sum(len(directions) for directions in methods.values())
@@ -151,11 +151,11 @@ def evaluate_direction(
     generator: Any, direction: Direction, judge: Any, subjects: Subjects, law: Law, before: tuple[Tensor, dict[str, Tensor]], method: str,
     truths: Truths | None = None,
 ) -> EditRow:  # fmt: skip
-    """before: pictures and scores of the unedited inversions, as `_seen` gives them. truths: counterfactuals drawn before, kept here."""
+    """before: pictures and scores of the unedited inversions, by `looked_at`. truths: counterfactuals drawn before, kept here."""
     name = direction.name
     if name not in law.spread:
         raise UsageError(f"direction {name!r} is no attribute of portraits; there are {', '.join(law.spread)}")
-    seen = {s: _seen(generator, direction.apply(subjects.inversion, s, generator=generator), judge) for s in STRENGTHS}
+    seen = {s: looked_at(generator, direction.apply(subjects.inversion, s, generator=generator), judge) for s in STRENGTHS}
     minus, plus = (seen[s][1] for s in STRENGTHS)
     start = before[1]
     unit = law.spread[name]
@@ -215,13 +215,16 @@ def _against_truth(
 
 
 @torch.no_grad()
-def _seen(generator: Any, inversion: Inversion, judge: Any) -> tuple[Tensor, dict[str, Tensor]]:
+def looked_at(generator: Any, inversion: Inversion, judge: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """(pictures [N, C, R, R] clamped, attribute → [N])."""
     pictures, scores = [], []
     for first in range(0, len(inversion), BATCH):
         part = slice(first, first + BATCH)
         noise = {key: value[part] for key, value in inversion.noise.items()}
-        images = inversion.latent[part].to(generator.w_avg).render(generator, noise=noise or None).clamp(-1, 1)
+        if inversion.weight_deltas:  # weights of its own for each picture
+            images = torch.cat([inversion[i].render(generator) for i in range(len(inversion))[part]]).clamp(-1, 1)
+        else:
+            images = inversion.latent[part].to(generator.w_avg).render(generator, noise=noise or None).clamp(-1, 1)
         pictures.append(images)
         scores.append(judge.attributes(images))
     return torch.cat(pictures), {key: torch.cat([score[key] for score in scores]).cpu() for key in scores[0]}
@@ -236,10 +239,10 @@ def mixing_transfer(generator: Any, judge: Any, *, count: int = 200, seed: int =
 
     base = Inversion(draw(generator, count, seed=seed, space="w"))
     other = replace(base, latent=base.latent[torch.arange(count).roll(1)])
-    one, two = (_seen(generator, inversion, judge)[1] for inversion in (base, other))
+    one, two = (looked_at(generator, inversion, judge)[1] for inversion in (base, other))
     found = {}
     for name in RANGES:
-        mixed = _seen(generator, mix(base, other, rows_of_range(generator, name), generator=generator), judge)[1]
+        mixed = looked_at(generator, mix(base, other, rows_of_range(generator, name), generator=generator), judge)[1]
         found[name] = {
             key: float(((mixed[key] - one[key]) * (two[key] - one[key])).sum() / (two[key] - one[key]).square().sum().clamp_min(1e-9))
             for key in one

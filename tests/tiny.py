@@ -31,7 +31,7 @@ def tiny_generator(seed: int = 0, *, noise_strength: float = 0.1, dtype: torch.d
 
 
 def tiny_stylegan3(seed: int = 0, *, dtype: torch.dtype = torch.float32, **config: Any) -> Any:
-    """A StyleGAN3-T of 32 px with unit magnitudes all through, an input that w moves a little, and a w_avg of its samples."""
+    """A StyleGAN3-T of 32 px: pictures inside [-1, 1], unit magnitudes, an input that w moves a little, and a w_avg of its samples."""
     facts = {"z_dim": 16, "w_dim": 16, "img_resolution": 32, "channel_base": 256, "channel_max": 16, "num_layers": 6, "mapping_layers": 2}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -48,6 +48,7 @@ def tiny_stylegan3(seed: int = 0, *, dtype: torch.dtype = torch.float32, **confi
         for layer, beta in betas.items():
             layer.magnitude_ema_beta = beta
         generator.mapping.w_avg.copy_(ws[:, 0].mean(dim=0))
+        getattr(generator.synthesis, generator.synthesis.layer_names[-1]).weight.mul_(0.5)
     return generator
 
 
@@ -80,3 +81,29 @@ def sample_pictures(generator: Any, seeds: list[int], *, noise_mode: str = "cons
     c = torch.eye(generator.c_dim).to(generator.w_avg)[:1].expand(len(seeds), -1) if generator.c_dim else None
     latent = Latent.sample(generator, seeds, c=c).lower(generator, to="w")
     return latent.render(generator, noise_mode=noise_mode).clamp(-1, 1), latent.value
+
+
+class LinearEncoder:
+    """Pictures → w by ridge regression on samples of a generator: the smallest encoder that knows something."""
+
+    def __init__(self, generator: Any, count: int = 400, ridge: float = 1.0):
+        from stylegan_core.seeds import zs_from_seeds
+
+        self.name, self.generator = "linear", generator
+        with torch.no_grad():
+            w = generator.mapping.to_w(zs_from_seeds(range(count), generator.z_dim).to(generator.w_avg))
+            pixels = generator.synthesis(w[:, None].expand(-1, generator.num_ws, -1)).flatten(1)
+            self.pixel_mean, self.w_mean = pixels.mean(dim=0), w.mean(dim=0)
+            x = pixels - self.pixel_mean
+            self.matrix = x.t() @ torch.linalg.solve(x @ x.t() + ridge * torch.eye(count).to(x), w - self.w_mean)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """→ w [N, w_dim]."""
+        return self.w_mean + (images.flatten(1) - self.pixel_mean) @ self.matrix
+
+    def encode(self, images: Tensor) -> Any:
+        """→ an inversion in W."""
+        from stylegan_core.inversion import Inversion
+        from stylegan_core.latent import Latent, LatentSpace
+
+        return Inversion(Latent(self(images), LatentSpace.W))

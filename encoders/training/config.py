@@ -22,6 +22,7 @@ class EncoderTrainingConfig:
     batch: int = 8
     micro_batch: int | None = None      # pictures per pass, gradients are summed up to the batch; None = the batch
     seed: int = 0
+    backbone_start: str | None = None   # an attribute network, name or file, whose filters the backbone starts from
     lr: float = 1e-4                       # pSp Sec. 4
     decay_kimg: float = 0.0                # the rate falls to 0 as a cosine over the last so many; 0 = constant
     # Pictures.

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from encoders.backbones.strided import load_features_into
 from encoders.build import build_encoder, start_at_average
-from encoders.configs import HyperStyleConfig
 from encoders.hyperstyle import HyperStyle
 from encoders.latent_discriminator import LatentDiscriminator, LatentPool
 from encoders.native import set_generator
@@ -30,6 +30,7 @@ from encoders.training.snapshot import STATE_FILE, snapshot_name, write_snapshot
 from encoders.training.transforms import Transform, source_transform
 from stylegan_core.data.images import ImageData
 from stylegan_core.errors import TrainingError, UsageError
+from stylegan_core.features import load_features
 from stylegan_core.files import write_json
 from stylegan_core.latent import LatentSpace
 from stylegan_core.losses.identity import Embedder
@@ -78,9 +79,10 @@ def train_encoder(config: EncoderTrainingConfig, generator: Any, output: str | P
     """Trains until config.kimg on the generator's device, resuming from `output`; returns the newest snapshot's path.
 
     data: real pictures, for the part of a batch that is not sampled. measure, embedder: of the perceptual and the identity term.
-    start: an encoder of this configuration whose weights are taken; for hyperstyle also one of one pass, which it then starts
-    from. A callback that returns False stops the run after a snapshot. Raises TrainingError when a loss is not finite, and when
-    `output` holds a run of another configuration; UsageError before the first step.
+    start: an encoder of this configuration whose weights are taken; for ReStyle also one of one pass, whose filters then see the
+    picture so far with 0; for hyperstyle also one of one pass, which it then starts from. A callback that returns False stops the
+    run after a snapshot. Raises TrainingError when a loss is not finite, and when `output` holds a run of another configuration; UsageError
+    before the first step.
     """
     output, config = Path(output), config.validate()
     check_data(config, generator, data, num_processes())
@@ -136,13 +138,15 @@ def start_run(config: EncoderTrainingConfig, generator: Any, start: Any) -> Run:
         rows = generator.w_avg.detach().cpu().float().expand(generator.num_ws, -1)
         encoder = build_encoder(config.encoder, generator=generator, w_avg=rows)
         start_at_average(encoder)
+        if config.backbone_start is not None and start is None:
+            load_features_into(trained_part(encoder).backbone, load_features(config.backbone_start))
         discriminator = LatentDiscriminator(generator.w_dim) if config.adversarial else None
     if start is not None:
         inner: Any = encoder.encoder if isinstance(encoder, HyperStyle) and not isinstance(start, HyperStyle) else encoder
-        inner.load_state_dict(start.state_dict())
+        inner.load_state_dict(widened(start.state_dict(), inner.state_dict()))
     encoder = encoder.to(device)
     set_generator(encoder, generator.requires_grad_(False))
-    trained = encoder.hypernet if isinstance(config.encoder, HyperStyleConfig) else encoder.network
+    trained = trained_part(encoder)
     encoder.eval().requires_grad_(False)
     trained.train().requires_grad_(True)
     average = copy.deepcopy(encoder, {id(generator): generator}).eval().requires_grad_(False)
@@ -153,6 +157,22 @@ def start_run(config: EncoderTrainingConfig, generator: Any, start: Any) -> Run:
         adam_d = torch.optim.Adam(discriminator.parameters(), lr=config.discriminator_lr, fused=True)
     pools = nn.ModuleDict({name: LatentPool(config.pool_size, generator.w_dim) for name in ("real", "fake")}).to(device)
     return Run(encoder, average, trained, generator, adam, discriminator, adam_d, pools, spread_of(generator))
+
+
+def widened(given: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a start; filters that see fewer channels than ours start at 0 for the others: ReStyle from an encoder of one pass."""
+    state = dict(given)
+    for name, value in given.items():
+        wanted = own[name].shape if name in own else value.shape
+        if value.ndim == 4 and value.shape != wanted and value.shape[0] == wanted[0] and value.shape[1] < wanted[1]:
+            state[name] = torch.zeros_like(own[name])
+            state[name][:, : value.shape[1]] = value
+    return state
+
+
+def trained_part(encoder: Any) -> Any:
+    """The network that moves: of HyperStyle the hypernetwork, else all of it."""
+    return encoder.hypernet if isinstance(encoder, HyperStyle) else encoder.network
 
 
 @torch.no_grad()

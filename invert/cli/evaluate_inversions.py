@@ -25,29 +25,45 @@ def inversions(
     pictures: Pictures = "portraits",
     count: Count = 32,
     judge: Annotated[str | None, typer.Option("--judge", metavar="NAME|FILE", help="A network that no objective uses.")] = None,
+    edits: Annotated[
+        str | None, typer.Option("--edits", metavar="LIST", help="Directions whose effect the judge measures: smile,age,glasses.")
+    ] = None,
     perceptual: Perceptual = "auto",
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table here.")] = None,
+    chart: Annotated[
+        Path | None, typer.Option("--chart", metavar="FILE.svg", help="Distortion against editability, with --edits.")
+    ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Compare ways to invert: fidelity, identity, seconds, memory.
+    """Compare ways to invert: fidelity, identity, editability, seconds, memory.
 
     \b
     Methods: mean; z, w, w+, s [:PRESET[:STEPS]]; encode:FILE; hybrid:FILE; pivotal[:FILE]; adam:RATE (a plain baseline in w+).
     Examples:
       invert evaluate inversions --methods mean,w,w+,encode:runs/e4e.safetensors,hybrid:runs/e4e.safetensors --judge portraits-judge
+      invert evaluate inversions --methods mean,w+,encode,pivotal --judge portraits-judge --edits smile,age,glasses --chart out.svg
     """
     from dataclasses import asdict
 
+    from invert.charts import tradeoff_chart
     from invert.cli.evaluate import write_csv
     from invert.comparison import compare_methods, markdown
+    from invert.editability import edits_for
+    from stylegan_core.errors import UsageError
     from stylegan_core.features import load_features
+    from stylegan_core.files import atomic_write
 
     terminal = Terminal(quiet=quiet)
+    if edits is not None and (judge is None or pictures != "portraits"):
+        raise UsageError("--edits are measured on --pictures portraits, by a --judge")
+    if chart is not None and edits is None:
+        raise UsageError("--chart shows distortion against editability: name directions with --edits")
     generator, targets = prepared(terminal, model, pictures, count, device, threads)
+    asked = None if edits is None else edits_for(generator, edits.split(","), count)
     network = None if judge is None else load_features(judge).to(targets.device)
     names = methods.split(",")
     with terminal.progress("evaluate", len(names)) as bar:
@@ -55,7 +71,10 @@ def inversions(
         def callback(row: InversionRow, done: int, total: int) -> None:
             bar.update(done, what=row.method, note=f"{row.psnr:.1f} dB")
 
-        rows = compare_methods(names, generator, targets, perceptual=perceptual, judge=network, callback=callback)
+        rows = compare_methods(names, generator, targets, perceptual=perceptual, judge=network, edits=asked, callback=callback)
+    if chart is not None:
+        with atomic_write(chart) as temporary:
+            temporary.write_text(tradeoff_chart(rows), encoding="utf-8")
     values = [asdict(row) for row in rows]
     if csv is not None:
         write_csv(csv, values)
@@ -70,6 +89,9 @@ def race(
     count: Count = 64,
     perceptual: Perceptual = "auto",
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.json", help="Every point of every run.")] = None,
+    chart: Annotated[
+        Path | None, typer.Option("--chart", metavar="FILE.svg", help="PSNR over time; FILE-distance.svg is written beside it.")
+    ] = None,
     device: options.Device = "auto",
     threads: options.Threads = None,
     json: options.Json = False,
@@ -82,11 +104,12 @@ def race(
     Examples:
       invert evaluate race --methods hybrid:runs/e4e.safetensors,w+:stylegan2,adam:0.01,adam:0.02,adam:0.05
     """
+    from invert.charts import race_charts
     from invert.comparison import race as run
     from invert.comparison import shares_to_reach
     from invert.reports import jsonable
     from stylegan_core.errors import UsageError
-    from stylegan_core.files import write_json
+    from stylegan_core.files import atomic_write, write_json
 
     terminal = Terminal(quiet=quiet)
     names = methods.split(",")
@@ -105,6 +128,10 @@ def race(
     rows = shares_to_reach(traces, baseline)
     if output is not None:
         write_json(output, {trace.method: trace.points for trace in traces})
+    if chart is not None:
+        for kind, text in race_charts(traces).items():
+            with atomic_write(chart if kind == "psnr" else chart.with_stem(f"{chart.stem}-{kind}")) as temporary:
+                temporary.write_text(text, encoding="utf-8")
     if json:
         terminal.json(jsonable(rows))
         return

@@ -8,7 +8,9 @@ import typer
 
 from invert.cli import options
 from invert.cli.console import Terminal
-from invert.cli.train import LOSS, RUN, Stopper, open_data
+from invert.cli.train import Stopper
+from invert.cli.train_options import LOSS, RUN
+from invert.cli.training import open_data
 
 if TYPE_CHECKING:
     from stylegan_core.progress import StepInfo
@@ -40,7 +42,13 @@ def encoder(
                      rich_help_panel=PICTURES),
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option("--backbone", metavar="NAME", help="light, ir-se-50, resnet-34, … (by size)", rich_help_panel=NETWORK)
+        str | None,
+        typer.Option("--backbone", metavar="NAME", help="light, strided, ir-se-50, resnet-34, … (by size)", rich_help_panel=NETWORK),
+    ] = None,
+    backbone_start: Annotated[
+        str | None,
+        typer.Option("--backbone-start", metavar="NAME|FILE", help="Its filters: portraits-features, with --backbone strided.",
+                     rich_help_panel=NETWORK),
     ] = None,
     input_side: Annotated[
         int | None, typer.Option("--input-side", metavar="PX", help="Of what the network sees (by size).", rich_help_panel=NETWORK)
@@ -107,9 +115,10 @@ def encoder(
     place = resolve_device(device)
     set_threads(threads)
     loaded: LoadedModel = load_for(terminal, model, place)
-    pictures = None if data is None else open_data(data, resolution=loaded.generator.img_resolution, count=count)
+    pictures = None if data is None else open_data(data, size=loaded.generator.img_shape, count=count)
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "decay_kimg": decay_kimg, "augment_prob": augment,
-             "precision": precision, "snapshot_kimg": snapshot_kimg, "source_transform": transform}  # fmt: skip
+             "precision": precision, "snapshot_kimg": snapshot_kimg, "source_transform": transform,
+             "backbone_start": backbone_start}  # fmt: skip
     given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     given |= {"seed": seed, "samples_share": samples_share if samples_share is not None else 1.0 if data is None else 0.0}
     given |= weights_of(loss or [], perceptual, identity) | progress_of(progressive)
@@ -142,6 +151,7 @@ def configured(kind: str, generator: Any, given: dict[str, Any], backbone: str |
     """(configuration, the encoder to start from or None)."""
     from dataclasses import replace
 
+    from encoders.base import method_of
     from encoders.checkpoints import load_encoder
     from encoders.training.config import training_config
     from encoders.training.transforms import checked, source_transform
@@ -162,6 +172,13 @@ def configured(kind: str, generator: Any, given: dict[str, Any], backbone: str |
     if w_encoder is not None or start is not None:
         begin = load_encoder(w_encoder or start, generator=generator)  # type: ignore[arg-type]
         held = begin.config
+        wanted = "a W encoder or another of one pass" if w_encoder is not None else kind
+        if kind == f"restyle-{method_of(held)}":  # of one pass: the same, beside the picture so far
+            channels = config.encoder.backbone.in_channels
+            held = replace(held, backbone=replace(held.backbone, in_channels=channels), is_iterative=True,
+                           num_iterations=config.encoder.num_iterations)
+        elif method_of(held) != kind if w_encoder is None else not hasattr(begin, "w_avg") or hasattr(begin, "passes"):
+            raise UsageError(f"{w_encoder or start} is a {method_of(held)}; {wanted} is needed")
         config = replace(config, encoder=replace(config.encoder, encoder=held) if w_encoder is not None else held).validate()
     return config, begin
 

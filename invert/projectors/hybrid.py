@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from invert.projectors.presets import PRESETS, Preset
+from invert.projectors.presets import Preset
 from invert.projectors.start import Start
 from stylegan_core.checkpoints.catalog import cards
 from stylegan_core.errors import UsageError
@@ -45,25 +44,19 @@ def chosen_encoder(encoder: Any, generator: Generator) -> Any:
 
 
 def with_encoder(preset: Preset, options: Any, generator: Generator, *, is_given: bool) -> tuple[Preset, Any]:
-    """(preset, encoder or None): `fast` becomes hybrid for a model with an encoder unless a start was chosen.
+    """(preset, encoder or None): an encoder for the presets that want one, that of the model's card unless another is named.
 
     is_given: a start was handed over. Raises UsageError where a preset needs an encoder and there is none.
     """
     terms = {name for phase in preset.phases for name in phase.terms}
-    goal = LatentSpace.parse(options.space)
-    is_automatic = preset.name == "fast" and options.start == AUTO and not is_given and goal is not LatentSpace.Z
     wanted = preset.start == "encoder" and not is_given
-    if not (is_automatic or wanted or TERM in terms):
+    if not (wanted or TERM in terms):
         return preset, None
     encoder = chosen_encoder(options.encoder, generator)
-    if is_automatic and encoder is not None:
-        row = PRESETS["hybrid"]
-        steps = row.steps if options.steps is None else options.steps
-        return replace(row, name=preset.name, steps=steps, restarts=options.restarts or row.restarts), encoder
-    if encoder is None and not is_automatic:
+    if encoder is None:
         raise UsageError(f"preset {preset.name!r} needs an encoder, and the card of this model names none; give one with --encoder "
                          "(`invert train encoder` makes them), or use --start nearest")
-    if wanted and goal is LatentSpace.Z:
+    if wanted and LatentSpace.parse(options.space) is LatentSpace.Z:
         raise UsageError("an encoder finds w, which lies further down than z: use --space w or w+, or --start nearest")
     return preset, encoder
 

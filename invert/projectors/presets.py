@@ -8,11 +8,12 @@ from typing import Any
 
 from invert.projectors.gauss_newton import GaussNewton
 from invert.projectors.optimise import Adam, Patience
+from invert.projectors.posterior import Posterior
 from invert.projectors.schedules import Jitter, Ramp
 from stylegan_core.errors import UsageError
 
 GOAL = "goal"  # the space that was asked for; the space of a phase is never further down than that
-Phase = Adam | GaussNewton
+Phase = Adam | GaussNewton | Posterior
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Preset:
 
     start: see start.Start. noise: where maps start, 'random' (of the seed), 'const' (as stored) or 'none' (zeros).
     restarts: candidates per image; the best is kept after `restart_phases` phases. largest_side: to which pictures are
-    shrunk for the perceptual distance. source: where it is described.
+    shrunk for the perceptual distance. source: where it is described. saturates: a rendering may go beyond black and white where
+    the picture is black or white, as samples do that a file has clipped.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Preset:
     restart_phases: int
     largest_side: int
     phases: tuple[Phase, ...]
+    saturates: bool = False
 
     def fields(self) -> dict[str, Any]:
         """Every field, JSON-ready, for the record of a run."""
@@ -65,30 +68,34 @@ PRESETS: Mapping[str, Preset] = {
                 Adam(0.37, GOAL, {**_NEAR, "w-prior": 1e-3}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
                 Adam(0.40, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
             ),
+            saturates=True,
         ),
         Preset(
-            "hybrid", "ours: an encoder's latents (pSp, ReStyle), Gauss–Newton in W where they lie there, then W+, then noise", steps=60,
-            start="encoder", noise="none", restarts=1, restart_phases=1, largest_side=256,
+            "hybrid", "ours: an encoder's latents (pSp, ReStyle), Gauss–Newton in W where they lie there, then W+ and noise together",
+            steps=100, start="encoder", noise="none", restarts=1, restart_phases=1, largest_side=256,
             phases=(
-                GaussNewton(0.05, "w", _NEAR, prior=1e-3),
-                Adam(0.50, GOAL, {**_NEAR, "w-prior": 1e-3}, Ramp(0.05, 0.05, 0.5), coordinates="white"),
-                Adam(0.45, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
+                GaussNewton(0.03, "w", _NEAR, prior=1e-3),
+                Adam(0.97, GOAL, {"multi-scale": 10.0, "pixel": 5.0, "perceptual": 2.0, "w-prior": 1e-3, **_WHITE_NOISE},
+                     Ramp(0.2, 0.05, 0.4), coordinates="white", noise="free"),
             ),
+            saturates=True,
         ),
         Preset(
-            "in-domain", "IDI Sec. 3.3: W+ from an encoder, which also holds it; Adam at 0.01, 100 steps", steps=100, start="encoder",
+            "in-domain", "after IDI Sec. 3.3: W+ from an encoder, which also holds it; Adam at 0.01, 100 steps", steps=100, start="encoder",
             noise="const", restarts=1, restart_phases=1, largest_side=256,
-            phases=(Adam(1.0, GOAL, {"pixel": 1.0, "perceptual": 1.0, "in-domain": 2.0}, Ramp(0.01, 0.0, 0.0)),),
+            phases=(Adam(1.0, GOAL, {"pixel": 1.0, "perceptual": 1.0, "in-domain": 0.05}, Ramp(0.01, 0.0, 0.0)),),
         ),
         Preset(
-            "careful", "ours: as fast, from several starts and with more second-order steps", steps=400,
+            "careful", "ours: as fast, from several starts, with more second-order steps, in W with noise counted as random", steps=400,
             start="nearest", noise="none", restarts=10, restart_phases=1, largest_side=256,
             phases=(
                 Adam(0.15, "w", _NEAR, Ramp(0.1, 0.1, 0.3), coordinates="white"),
                 GaussNewton(0.05, "w", _NEAR, prior=3e-4, tolerance=1e-4),
                 Adam(0.40, GOAL, {**_NEAR, "w-prior": 3e-4}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
+                Posterior(0.015),
                 Adam(0.40, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
             ),
+            saturates=True,
         ),
         Preset(
             "image2stylegan", "I2S Sec. 3: W+ from the mean, Adam at 0.01, 5000 steps", steps=5000, start="mean",

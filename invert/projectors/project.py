@@ -16,6 +16,7 @@ from invert.projectors.hybrid import encoded_start, rows_of_encoder, with_encode
 from invert.projectors.measures import load_measure
 from invert.projectors.optimise import Adam
 from invert.projectors.pose import check_pose, with_pose
+from invert.projectors.posterior import Posterior
 from invert.projectors.presets import GOAL, Phase, Preset, preset_of
 from invert.projectors.samples import WSamples
 from invert.projectors.schedules import shared_out
@@ -156,7 +157,7 @@ def effective_preset(options: Options) -> Preset:
 def planned(preset: Preset, goal: LatentSpace, origin: Start, generator: Generator) -> list[tuple[Phase, LatentSpace, int]]:
     """(phase, space, steps) for every phase that gets a step; spaces only go downhill, from that of a given start.
 
-    Left out: noise phases of a generator without noise inputs, Gauss–Newton for large pictures and below W.
+    Left out: noise phases of a generator without noise inputs, second-order steps for large pictures and below W.
     """
     here = LatentSpace.Z if origin.inversion is None else origin.inversion.latent.space
     if here.depth > goal.depth:
@@ -165,16 +166,18 @@ def planned(preset: Preset, goal: LatentSpace, origin: Start, generator: Generat
     for phase in preset.phases:
         wanted = goal if phase.space in (GOAL, None) else LatentSpace.parse(phase.space)
         here = max(here, min(wanted, goal, key=_depth), key=_depth)
-        if is_possible(phase, here, generator):
+        if is_possible(phase, here, goal, generator):
             possible.append((phase, here))
     counts = shared_out(preset.steps, [phase.share for phase, _ in possible])
     return [(phase, space, steps) for (phase, space), steps in zip(possible, counts, strict=True) if steps]
 
 
-def is_possible(phase: Phase, space: LatentSpace, generator: Generator) -> bool:
-    """Whether a phase can run in this space with this generator."""
+def is_possible(phase: Phase, space: LatentSpace, goal: LatentSpace, generator: Generator) -> bool:
+    """Whether a phase can run in this space, on the way to that goal, with this generator."""
     if isinstance(phase, Adam):
         return phase.space is not None or bool(generator.noise_shapes)
+    if isinstance(phase, Posterior) and (goal is not LatentSpace.W or not generator.noise_shapes):
+        return False
     return space.depth <= LatentSpace.W.depth and generator.img_resolution <= phase.largest_side
 
 
@@ -223,7 +226,8 @@ def _problem(targets: Tensor, generator: Generator, options: Options, mask: Tens
         measure = load_measure(measure, generator)
     mask = None if mask is None else mask.to(device, dtype)
     samples = WSamples.of(generator)
-    return Problem(generator, targets.to(device, dtype), mask, measure, samples, options.seed, preset.largest_side)
+    return Problem(generator, targets.to(device, dtype), mask, measure, samples, options.seed, preset.largest_side,
+                   saturates=preset.saturates)
 
 
 @torch.no_grad()

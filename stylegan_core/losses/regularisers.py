@@ -51,9 +51,12 @@ def row_spread(ws: Tensor) -> Tensor:
     return (ws - ws.mean(dim=1, keepdim=True)).square().mean(dim=(1, 2))
 
 
-def in_domain(ws: Tensor, encoded: Tensor) -> Tensor:
-    """ws of a picture, and what an encoder makes of the picture: mean square difference, [N] (IDI Eq. 5)."""
-    return (encoded - ws).square().mean(dim=(1, 2))
+def in_domain(ws: Tensor, encoded: Tensor, spread: float) -> Tensor:
+    """ws of a picture, and what an encoder makes of the picture: mean over rows of the squared distance in spreads of W, [N].
+
+    After IDI Eq. 5, differs in its unit, which is the same for every model.
+    """
+    return ((encoded - ws) / spread).square().sum(dim=2).mean(dim=1)
 
 
 @dataclass(frozen=True)

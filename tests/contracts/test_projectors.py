@@ -8,13 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from encoders.build import encoder_for
 from invert.projectors.presets import PRESETS
 from invert.projectors.project import PresetProjector, project_images
 from stylegan_core.inversion import Inversion
 from stylegan_core.latent import LatentSpace
 from stylegan_core.progress import StepInfo
-from tests.tiny import sample_pictures, tiny_generator
+from tests.tiny import LinearEncoder, sample_pictures, tiny_generator
 
 SPACES = [space.value for space in LatentSpace]
 
@@ -24,7 +23,7 @@ def projector(preset: str, **options) -> PresetProjector:
     start = "nearest:16" if PRESETS[preset].start == "nearest" else "auto"
     fixed = {"preset": preset, "steps": 12, "perceptual": "none", "start": start, "restarts": 1, "encoder": None}
     if PRESETS[preset].start == "encoder":
-        fixed["encoder"] = encoder_for(tiny_generator(), "w", backbone="tiny")
+        fixed["encoder"] = LinearEncoder(tiny_generator())
         if options.get("space") == "z":  # which lies uphill of what an encoder finds
             fixed["start"] = "nearest:16"
     return PresetProjector(**{**fixed, **options})

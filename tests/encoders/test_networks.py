@@ -82,3 +82,22 @@ def test_pictures_are_cut_to_the_aspect_and_brought_to_size() -> None:
     assert torch.equal(resized(picture, (3, 4)), torch.nn.functional.avg_pool2d(picture[:, :, 1:7], 2))
     assert torch.equal(resized(picture, (16, 16)), picture.repeat_interleave(2, 2).repeat_interleave(2, 3))
     assert resized(picture, (5, 5)).shape == (1, 1, 5, 5)
+
+
+def test_an_attribute_network_starts_a_strided_backbone() -> None:
+    from dataclasses import replace
+
+    from encoders.backbones.strided import load_features_into
+    from stylegan_core.features import load_features
+
+    features = load_features("portraits-features")
+    config = replace(BACKBONES["strided"], in_channels=6)
+    backbone = build_backbone(config).eval()
+    load_features_into(backbone, features)
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        maps = backbone(torch.cat([x, torch.randn(2, 3, 64, 64)], dim=1), (2, 4, 8, 16))
+        for stride, expected in zip((2, 4, 8, 16), features.network.maps(x)):
+            assert torch.equal(maps[stride], expected)
+    with pytest.raises(UsageError, match="--backbone-start portraits-features: its layers are not those"):
+        load_features_into(build_backbone(replace(config, widths=(4, 6, 8, 10))), features)

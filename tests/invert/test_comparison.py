@@ -10,10 +10,15 @@ import torch
 
 from encoders.build import encoder_for
 from encoders.native import save_encoder
+from invert.charts import median_line, race_charts, tradeoff_chart
 from invert.comparison import Trace, compare_methods, markdown, method_of, race, shares_to_reach
+from invert.editability import edits_for
+from invert.evaluate import held_out_portraits
 from invert.projectors.measures import Pixels
 from invert.projectors.pivotal import PivotalTuning
+from stylegan_core import load_generator
 from stylegan_core.errors import UsageError
+from stylegan_core.features import load_features
 from tests.tiny import sample_pictures, tiny_generator
 
 
@@ -72,6 +77,30 @@ def test_a_race_notes_every_step(generator, targets, encoder) -> None:
         assert seconds == sorted(seconds) and all(math.isfinite(value) for point in trace.points[1] for value in point)
     rows = shares_to_reach(traces, names[1])
     assert [row["method"] for row in rows] == names and rows[1]["share_to_psnr"] <= 1
+
+
+def test_edits_and_their_chart() -> None:
+    real = load_generator("portraits64").requires_grad_(False)
+    targets, _ = held_out_portraits(real, 2)
+    edits = edits_for(real, ["smile", "glasses"], 2)
+    judge = load_features("portraits-judge")
+    rows = compare_methods(["mean", "w+:stylegan2:2", "pivotal"], real, targets, judge=judge, edits=edits, tuning=PivotalTuning(steps=1))
+    for row in rows:
+        assert row.edit_moved is not None and row.edit_moved > 0.2 and 0 < row.edit_others < 2 and row.edit_distance > 0, row
+    drawn = tradeoff_chart(rows)
+    assert drawn.startswith("<svg") and drawn.count("<circle") == 3 and "w+:stylegan2:2" in drawn
+    with pytest.raises(UsageError, match="give one with --judge"):
+        compare_methods(["mean"], real, targets, edits=edits)
+
+
+def test_curves_over_time_are_medians_of_what_every_picture_had() -> None:
+    slow = Trace("slow", [[(1.0, 10.0, 0.5), (10.0, 20.0, 0.2)], [(2.0, 12.0, 0.4), (12.0, 22.0, 0.1)]])
+    once = Trace("once", [[(0.1, 15.0, 0.3)], [(0.1, 17.0, 0.3)]])
+    line = median_line(slow, 1, [0.5, 1.5, 3.0, 11.0])
+    assert line.y == [11.0, 16.0] and line.x == pytest.approx([math.log10(3.0), math.log10(11.0)])
+    assert median_line(once, 1, [0.05]).y == [16.0, 16.0]
+    charts = race_charts([slow, once])
+    assert set(charts) == {"psnr", "distance"} and all("slow" in text and "once" in text for text in charts.values())
 
 
 def test_shares_are_of_the_baselines_time() -> None:

@@ -18,10 +18,11 @@ import torch
 from encoders.build import KINDS, encoder_for
 from encoders.checkpoints import load_encoder
 from encoders.training.config import PRESETS, training_config
-from encoders.training.loop import lr_at, train_encoder
+from encoders.training.loop import lr_at, start_run, train_encoder
 from invert.projectors.measures import Pixels
 from stylegan_core.data.images import RenderedImages
 from stylegan_core.errors import TrainingError, UsageError
+from stylegan_core.features import load_features
 from stylegan_core.provenance import model_sha256
 from tests.tiny import tiny_generator
 
@@ -144,6 +145,25 @@ def test_losses_that_look_at_pictures(generator, tmp_path) -> None:
     assert {"pixel", "perceptual", "identity", "w_norm", "latent"} >= set(records(tmp_path / "a")[0]) - {"step", "kimg", "seconds", "loss"}
     with pytest.raises(UsageError, match=r"the identity loss has the weight 0\.5 but no network"):
         train_encoder(config, generator, tmp_path / "b", measure=Pixels())
+
+
+def test_restyle_starts_from_an_encoder_of_one_pass(generator, tmp_path) -> None:
+    first = load_encoder(run("psp", generator, tmp_path / "psp"), generator=generator)
+    begun = start_run(config_of("restyle-psp", generator), generator, first)
+    images = generator(torch.randn(2, generator.z_dim, generator=torch.Generator().manual_seed(0))).clamp(-1, 1)
+    begun.encoder.network.eval()
+    with torch.no_grad():
+        ws, _ = next(begun.encoder.passes(images))
+        assert torch.allclose(ws, first(images), atol=1e-5)
+
+
+def test_a_backbone_starts_from_an_attribute_network(generator, tmp_path) -> None:
+    config = config_of("psp", generator, backbone="strided", backbone_start="portraits-features")
+    filters = start_run(config, generator, None).encoder.network.backbone.stages[0].conv.weight
+    assert torch.equal(filters, load_features("portraits-features").network.stages[0].conv.weight)
+    train_encoder(config, generator, tmp_path)
+    with pytest.raises(UsageError, match="use --backbone strided"):
+        start_run(config_of("psp", generator, backbone_start="portraits-features"), generator, None)
 
 
 def test_the_progressive_schedule_and_the_rate(generator) -> None:

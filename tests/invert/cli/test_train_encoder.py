@@ -38,6 +38,15 @@ def test_real_pictures_and_a_sketch(invert, model, photos, tmp_path) -> None:
     assert invert("encode", photos / "a.png", "-o", tmp_path / "out", "--encoder", newest, "--perceptual", "none").code == 0
 
 
+def test_training_starts_from_weights_of_its_own_kind(invert, model, tmp_path) -> None:
+    common = ("train", "encoder", "--model", model, *QUICK)
+    assert invert(*common, "--kind", "psp", "-o", tmp_path / "first").code == 0
+    newest = sorted((tmp_path / "first").glob("encoder-*.safetensors"))[-1]
+    assert invert(*common, "--kind", "psp", "-o", tmp_path / "second", "--start", newest).code == 0
+    other = invert(*common, "--kind", "w", "-o", tmp_path / "third", "--start", newest)
+    assert other.code == 2 and "is a psp; w is needed" in other.err
+
+
 def test_a_dry_run_tells_the_configuration(invert, model, tmp_path) -> None:
     result = invert("train", "encoder", "--kind", "e4e", "--model", model, "-o", tmp_path / "x", "--dry-run", "--loss", "latent=0.5",
                     "--loss", "adversarial=0", "--progressive", "none", "--identity", "features")  # fmt: skip

@@ -134,6 +134,66 @@ def test_discriminators_of_stylegan1_come_back(config: dict, tmp_path: Path) -> 
     assert torch.allclose(load_discriminator(path)(images, c), discriminator(images, c), atol=1e-5)
 
 
+def scaled_weight(variables: dict, name: str, gain: float = 2**0.5) -> torch.Tensor:
+    """A variable with the scale of its fan-in, the output axis first."""
+    weight = variables[f"{name}/weight"]
+    weight = weight * gain / weight[..., 0].numel() ** 0.5
+    return weight.permute(3, 2, 0, 1) if weight.ndim == 4 else weight.t()
+
+
+def convolved(variables: dict, name: str, x: torch.Tensor) -> torch.Tensor:
+    weight = scaled_weight(variables, name)
+    return F.conv2d(x, weight, padding=weight.shape[-1] // 2)
+
+
+def biased(variables: dict, name: str, x: torch.Tensor) -> torch.Tensor:
+    return F.leaky_relu(x + variables[f"{name}/bias"].reshape(1, -1, *[1] * (x.ndim - 2)), 0.2)
+
+
+def low_passed(x: torch.Tensor) -> torch.Tensor:
+    taps = torch.tensor([1.0, 2.0, 1.0]) / 4
+    return F.conv2d(x, torch.outer(taps, taps).expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
+
+
+def test_the_arithmetic_of_a_discriminator() -> None:
+    """Step by step from the variables, in the order of the official graph (PG Table 2, with the filter of SG App. C)."""
+    discriminator = scrambled(build(StyleGAN1DiscriminatorConfig(**WIDTHS)))
+    variables = their_state(discriminator, stylegan1_discriminator([4, 8, 16]))
+    images = torch.randn(4, 3, 16, 16)
+    x = biased(variables, "FromRGB_lod0", convolved(variables, "FromRGB_lod0", images))
+    for side in (16, 8):
+        x = biased(variables, f"{side}x{side}/Conv0", convolved(variables, f"{side}x{side}/Conv0", x))
+        x = F.avg_pool2d(convolved(variables, f"{side}x{side}/Conv1_down", low_passed(x)), 2)
+        x = biased(variables, f"{side}x{side}/Conv1_down", x)
+    spread = (x.var(dim=0, correction=0) + 1e-8).sqrt().mean()  # one group of four
+    x = torch.cat([x, spread.expand(4, 1, 4, 4)], dim=1)
+    x = biased(variables, "4x4/Conv", convolved(variables, "4x4/Conv", x)).flatten(1)
+    x = biased(variables, "4x4/Dense0", x @ scaled_weight(variables, "4x4/Dense0").t())
+    logits = x @ scaled_weight(variables, "4x4/Dense1", 1.0).t() + variables["4x4/Dense1/bias"]
+    assert torch.allclose(discriminator(images), logits, atol=1e-5)
+
+
+def test_the_arithmetic_of_a_progressive_gan() -> None:
+    generator = stylegan1(use_styles=False, use_const=False, use_noise=False, mapping_layers=0, w_dim=8, use_instance_norm=False,
+                          use_pixel_norm=True, resample_filter=(1.0,))
+    variables = {name.removeprefix("synthesis/"): value for name, value in their_state(generator, stylegan1_generator([4, 8, 16])).items()}
+    variables["4x4/Dense/bias"] = variables.pop("4x4/Const/bias")  # the table's first name for it
+
+    def normalised(x: torch.Tensor) -> torch.Tensor:
+        return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+    z = torch.randn(2, 8)
+    x = (normalised(z) @ scaled_weight(variables, "4x4/Dense", 2**0.5 / 4).t()).reshape(2, -1, 4, 4)
+    x = normalised(biased(variables, "4x4/Dense", x))
+    x = normalised(biased(variables, "4x4/Conv", convolved(variables, "4x4/Conv", x)))
+    for side in (8, 16):
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        for name in (f"{side}x{side}/Conv0_up", f"{side}x{side}/Conv1"):
+            x = normalised(biased(variables, name, convolved(variables, name, x)))
+    images = F.conv2d(x, scaled_weight(variables, "ToRGB_lod0", 1.0)) + variables["ToRGB_lod0/bias"][:, None, None]
+    assert torch.allclose(generator(z), images, atol=1e-5)
+
+
 @pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
 @pytest.mark.parametrize("c_dim", [0, 3])
 def test_stylegan2_ada_comes_back(architecture: str, c_dim: int, tmp_path: Path) -> None:

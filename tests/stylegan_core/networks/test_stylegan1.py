@@ -85,9 +85,19 @@ def test_every_row_of_table_1_builds_and_keeps_the_protocol(row: str) -> None:
     assert config_from_dict(config_to_dict(config)) == config
 
 
+@pytest.mark.parametrize("row", ["stylegan1-a", "stylegan1-f"])
+def test_rows_take_labels(row: str) -> None:
+    config, critic, _ = stylegan1_parts(row, resolution=16, c_dim=3, w_dim=16, channel_base=256, channel_max=16)
+    generator, discriminator = build(config), build(critic)
+    z, c = torch.randn(1, 16).expand(2, -1), torch.eye(3)[:2]
+    images = generator(z, c)
+    assert not torch.allclose(images[0], images[1]) and discriminator(images, c).shape == (2, 1)
+
+
 def test_rows_differ_in_what_the_table_says() -> None:
     rows = {row: build(stylegan1_parts(row, resolution=16, w_dim=16, channel_base=256, channel_max=16)[0]) for row in PRESETS}
     names = {row: set(dict(generator.named_parameters())) for row, generator in rows.items()}
+    assert names.pop("config-a") == names["stylegan1-f"]
     a, b, c, d, e, f = (names[row] for row in sorted(names))
     assert a == b and not any("affine" in name or "mapping" in name for name in a)
     assert any("affine" in name for name in c) and "synthesis.b4.dense" in c & a and "synthesis.b4.const" in d - c
