@@ -17,7 +17,7 @@ from invert.attribution.registration import Placement
 from invert.attribution.settle import Settled, settle
 from stylegan_core.losses.perceptual import FeatureDistance
 
-VERSION = 2  # of the numbers; it goes up when a picture gives others than before
+VERSION = 3  # of the numbers; it goes up when a picture gives others than before
 FLOOR = 1e-3  # added before logarithms of whitened mean squares
 ZONES = {"low": (0, 2), "middle": (3, 6), "high": (7, 14)}  # sums of the frequencies of a cosine block
 GROUPS: dict[str, tuple[str, ...]] = {  # what an ablation leaves out together

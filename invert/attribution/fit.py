@@ -27,10 +27,14 @@ ROW_PIXELS = 1 << 16  # of renders that run together on a CPU: what its caches h
 
 @dataclass(frozen=True)
 class Effort:
-    """Steps of the stages, and spreads in [-1, 1] of what a stage forgives per value."""
+    """Steps of the stages, and spreads in [-1, 1] of what a stage forgives per value. starts: go first_steps each; the best `kept`
+    of them go on with search_steps.
+    """
 
-    starts: int = 3
-    search_steps: int = 12
+    starts: int = 10
+    first_steps: int = 5
+    kept: int = 3
+    search_steps: int = 9
     w_steps: int = 40
     noise_steps: int = 30
     plus_steps: int = 20
@@ -40,7 +44,7 @@ class Effort:
     @property
     def num_renders(self) -> int:
         """Forward and backward passes for one picture, about."""
-        return 22 + self.starts * (self.search_steps + 1) + self.w_steps + self.noise_steps + self.plus_steps + 3
+        return 22 + self.starts * (self.first_steps + 1) + self.kept * (self.search_steps + 1) + self.w_steps + self.noise_steps + self.plus_steps + 3
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,11 @@ class Search:
     def v(self) -> Tensor:
         """[N, w_dim]: the best end of each."""
         return self.ends[torch.arange(len(self.ends)), self.values.argmin(dim=1)]
+
+    def best(self, count: int) -> Tensor:
+        """[N, count, w_dim]: the best ends of each, the best one first."""
+        order = self.values.argsort(dim=1, stable=True)[:, :count]
+        return self.ends.gather(1, order[:, :, None].expand(-1, -1, self.ends.shape[2]))
 
 
 def search(channel: Channel, ground: Groundwork, starts: Tensor, num_steps: int, spread: float) -> Search:

@@ -67,7 +67,8 @@ def settle(pictures: Sequence[Picture], ground: Groundwork, effort: Effort) -> S
     starts = torch.stack([trial.v for trial in placed if trial.v is not None])[:, None]
     if effort.starts > 1:
         starts = torch.cat([starts, guessed(channel, ground, effort.starts - 1)[:, 1:]], dim=1)
-    searched = search(channel, ground, starts, effort.search_steps, effort.search_spread)
+    glance = search(channel, ground, starts, effort.first_steps, effort.search_spread)
+    searched = search(channel, ground, glance.best(effort.kept), effort.search_steps, effort.search_spread)
     renders = [render.cpu() for render in rendered(searched.v, ground)[0][:, None]]
     places = [_settled(trial.placement, pixels, render) for trial, (pixels, _), render in zip(placed, pictures, renders)]
     channel = Channel.cat([channel_of(*picture, placement, shape) for picture, placement in zip(pictures, places)]).to(like)
@@ -78,7 +79,7 @@ def settle(pictures: Sequence[Picture], ground: Groundwork, effort: Effort) -> S
     blurs = [_softness(picture, placement, shape, shown[i : i + 1], stored[i : i + 1])
              for i, (picture, placement) in enumerate(zip(pictures, places))]  # fmt: skip
     parts = [channel_of(*picture, placement, shape, blur) for picture, placement, blur in zip(pictures, places, blurs)]
-    return Settled(Channel.cat(parts).to(like), places, blurs, is_const, found.v, torch.cat([searched.curve, found.curve]), searched)
+    return Settled(Channel.cat(parts).to(like), places, blurs, is_const, found.v, torch.cat([glance.curve, searched.curve, found.curve]), searched)
 
 
 def _placed(pixels: Sequence[Tensor], ground: Groundwork, effort: Effort) -> list[Trial]:

@@ -71,7 +71,7 @@ class Estimate:
         return {"parameters": self.parameters, "gigabytes": round(self.memory() / 1e9, 2), "micro_batch": self.micro_batch,
                 "tera_products_per_step": round(self.products / 1e12, 3), "steps": self.steps,
                 "seconds_per_step": None if self.seconds_per_step is None else round(self.seconds_per_step, 3),
-                "days": None if self.days is None else round(self.days, 3)}
+                "days": None if self.days is None else float(f"{self.days:.3g}")}
 
 
 def estimate(config: TrainingConfig, *, processes: int = 1, device: torch.device | None = None) -> Estimate:

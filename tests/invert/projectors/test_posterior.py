@@ -56,14 +56,14 @@ def own_sample(generator, seed: int) -> tuple[Problem, Candidates, Tensor]:
 
 def test_noise_counted_as_random_brings_w_nearer_than_distances(generator) -> None:
     ratios = []
-    for seed in range(1000, 1006):
+    for seed in range(1000, 1003):
         problem, begin, w = own_sample(generator, seed)
         plain = GaussNewton(1.0, "w", {"multi-scale": 1.0}, prior=1e-3).run(problem, begin, 10, Progress(problem, 10))
-        better = Posterior(1.0).run(problem, plain, 8, Progress(problem, 8))
+        better = Posterior(1.0, cg_steps=25).run(problem, plain, 5, Progress(problem, 5))
         ratios.append(float((better.latent.value - w).norm() / (plain.latent.value - w).norm()))
         told = {name: maps.square().mean().sqrt() for name, maps in better.noise.items()}
         assert max(map(float, told.values())) < 1.5  # noise as likely maps have it, not whatever fits
-    assert sorted(ratios)[3] < 0.8, ratios
+    assert sorted(ratios)[1] < 0.8, ratios
 
 
 def test_a_hidden_half_is_not_looked_at(generator) -> None:
