@@ -15,7 +15,7 @@ from invert.loaded import LoadedModel
 from stylegan_core.provenance import model_sha256
 from tests.tiny import tiny_generator
 
-LITTLE = Effort(starts=2, search_steps=6, w_steps=14, noise_steps=8, plus_steps=4)
+LITTLE = Effort(starts=2, first_steps=2, kept=2, search_steps=4, w_steps=14, noise_steps=8, plus_steps=4)
 
 
 @dataclass(frozen=True)

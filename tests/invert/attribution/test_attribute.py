@@ -42,7 +42,7 @@ def test_evidence_is_finite_and_tells_own_from_other(tiny) -> None:
     assert likelihood[:4].max() < likelihood[4:].min()
     assert values[[1, 3], NAMES.index("is_const")].sum() >= 0 and values[:4, NAMES.index("is_const")].tolist() == [1, 0, 1, 0]
     assert all(evidence.placement.kind == "whole" and not evidence.placement.is_mirrored for evidence in found[:4])
-    assert len(found[0].curve) == LITTLE.search_steps + LITTLE.w_steps + 2 and found[0].curve[-1] < found[0].curve[0]
+    assert len(found[0].curve) == LITTLE.first_steps + LITTLE.search_steps + LITTLE.w_steps + 3 and found[0].curve[-1] < found[0].curve[0]
 
 
 def test_a_mirrored_own_picture_is_found_to_be_mirrored(tiny) -> None:
