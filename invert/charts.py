@@ -66,5 +66,5 @@ def tradeoff_chart(rows: Sequence[InversionRow]) -> str:
         down = HEIGHT - BOTTOM - (y - y_range[0]) / (y_range[1] - y_range[0]) * (HEIGHT - TOP - BOTTOM)
         colour = COLOURS[index % len(COLOURS)]
         dots.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="{DOT}" fill="{colour}"/>'
-                    f'<text x="{across + DOT + 2:.1f}" y="{down - 3:.1f}" class="tick">{html.escape(row.method)}</text>')
+                    f'<text x="{across + DOT + 2:.1f}" y="{down + (11 if index % 2 else -3):.1f}" class="tick">{html.escape(row.method)}</text>')
     return alone(frame.replace("</svg>", "".join(dots) + "</svg>"))
