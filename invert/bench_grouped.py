@@ -67,3 +67,31 @@ def _layer(x: Tensor, layer: Any, w: Tensor) -> Tensor:
         x = x + layer.noise_const * layer.noise_strength
     x = x + layer.bias[None, :, None, None]
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
+
+
+def discriminate_plain(discriminator: Any, images: Tensor) -> Tensor:
+    """images [N, C, H, W] → logits [N, 1] of a discriminator of the `resnet` architecture without labels: the same logits, NCHW."""
+    x = images
+    for name in discriminator.block_names:
+        block = getattr(discriminator, name)
+        x = _convolution(x, block.fromrgb) if hasattr(block, "fromrgb") else x
+        skip = _convolution(x, block.skip, gain=math.sqrt(0.5))
+        x = skip + _convolution(_convolution(x, block.conv0), block.conv1, gain=math.sqrt(0.5))
+    last = discriminator.b4
+    x = _convolution(x if last.mbstd is None else last.mbstd(x), last.conv)
+    return last.out(last.fc(x.flatten(1)))
+
+
+def _convolution(x: Tensor, layer: Any, gain: float = 1.0) -> Tensor:
+    weight = layer.weight * layer.weight_gain
+    if layer.down == 2:
+        spread = 2 if layer.padding else 1
+        x = upfirdn_plain(x, layer.resample_filter, padding=(spread, spread, spread, spread))
+        x = F.conv2d(x, weight, stride=2)
+    else:
+        x = F.conv2d(x, weight, padding=layer.padding)
+    if layer.bias is not None:
+        x = x + layer.bias[None, :, None, None]
+    if layer.activation == "lrelu":
+        x = F.leaky_relu(x, 0.2) * math.sqrt(2)
+    return x * gain

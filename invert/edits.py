@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from invert.editing.direction import Direction
 from invert.editing.setting import Setting
-from invert.editing.steps import Align, PasteBack, Project, Work, rendered
+from invert.editing.steps import Align, PasteBack, Project, Work, load_rules, rendered
 from invert.editing.sweep import safe_name, sheet, strength_label, strip, sweep, there_and_back
-from invert.editing.until import apply_until, parse_rule
+from invert.editing.until import apply_until
 from invert.inputs import check_outputs, is_inversion_file, stem_of
 from invert.rendering import metadata_of
 from invert.reports import DONE, FAILED, options_sha256
@@ -48,7 +48,7 @@ class EditOptions:
     paste: PasteBack | None = None
     reach: str | None = None
     keep: tuple[str, ...] = ()
-    max_strength: float = 5.0
+    max_strength: float | None = None
     labels: str = "portraits-features"
 
     @property
@@ -196,12 +196,9 @@ def _versions(work: Work, direction: Direction, options: EditOptions, setting: S
     if not options.has_rules:
         moved = sweep(work.inversion, direction, options.strengths, setting.generator, is_absolute=options.is_absolute)
         return [(strength, inversion, {}) for strength, inversion in zip(options.strengths, moved)]
-    from invert.editing.labels import FeatureScorer
-
-    scorer = FeatureScorer.load(options.labels, setting.generator)
-    reached = None if options.reach is None else parse_rule(options.reach, scorer)
-    outcome = apply_until(direction, work.inversion, setting.generator, reached=reached, max_strength=options.max_strength,
-                          bounds=[parse_rule(text, scorer) for text in options.keep])  # fmt: skip
+    reached, bounds = load_rules(options.reach, options.keep, options.labels, setting)
+    outcome = apply_until(direction, work.inversion, setting.generator, reached=reached, bounds=bounds,
+                          max_strength=options.max_strength)  # fmt: skip
     return [(outcome.strength, outcome.inversion, {"strength": round(outcome.strength, 4), "reason": outcome.reason})]
 
 

@@ -24,7 +24,9 @@ from stylegan_core.inversion import Inversion
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.metrics.reconstruction import psnr
 
+Truths = dict[tuple[str, float], tuple[list[int], Tensor]]  # (attribute, strength) → subjects whose picture changes, those pictures
 STRENGTHS = (-2.0, 2.0)
+LEAST_CHANGE = 0.1  # of an attribute, below which a counterfactual is the portrait itself
 BATCH = 50
 CORRELATED = 0.15   # of two attributes in the data: the smaller ones are chance
 LAW_SAMPLES = 4000  # of the data, from which spreads and correlations are taken
@@ -135,19 +137,21 @@ def evaluate_edits(
     law = law or law_of_portraits()
     before = looked_at(generator, subjects.inversion, judge)
     rows: list[EditRow] = []
+    truths: Truths = {}
     total = sum(len(directions) for directions in methods.values())
     for method, directions in methods.items():
         for direction in directions:
-            rows.append(evaluate_direction(generator, direction, judge, subjects, law, before, method))
+            rows.append(evaluate_direction(generator, direction, judge, subjects, law, before, method, truths))
             if callback is not None:
                 callback(rows[-1], len(rows), total)
     return rows
 
 
 def evaluate_direction(
-    generator: Any, direction: Direction, judge: Any, subjects: Subjects, law: Law, before: tuple[Tensor, dict[str, Tensor]], method: str
-) -> EditRow:
-    """before: pictures and scores of the unedited inversions, as `looked_at` gives them."""
+    generator: Any, direction: Direction, judge: Any, subjects: Subjects, law: Law, before: tuple[Tensor, dict[str, Tensor]], method: str,
+    truths: Truths | None = None,
+) -> EditRow:  # fmt: skip
+    """before: pictures and scores of the unedited inversions, by `looked_at`. truths: counterfactuals drawn before, kept here."""
     name = direction.name
     if name not in law.spread:
         raise UsageError(f"direction {name!r} is no attribute of portraits; there are {', '.join(law.spread)}")
@@ -162,7 +166,8 @@ def evaluate_direction(
     }  # fmt: skip
     apart = [value for other, value in changes.items() if other not in law.correlated[name]]
     along = [value for other, value in changes.items() if other in law.correlated[name]]
-    truth = _against_truth(generator, direction, judge, subjects, law, before[0], {s: pictures for s, (pictures, _) in seen.items()})
+    edited = {s: pictures for s, (pictures, _) in seen.items()}
+    truth = _against_truth(generator, direction, judge, subjects, law, before[0], edited, {} if truths is None else truths)
     return EditRow(
         name, method, len(subjects.portraits),
         None if is_class else float((plus[name] - start[name]).mean()) / unit,
@@ -173,25 +178,35 @@ def evaluate_direction(
         float(np.median(_psnr(before[0], subjects.images))))  # fmt: skip
 
 
-def _against_truth(
-    generator: Any, direction: Direction, judge: Any, subjects: Subjects, law: Law, unedited: Tensor, edited: Mapping[float, Tensor]
-) -> tuple[float | None, float | None, float | None, float | None]:
-    """Medians over the counterfactuals that differ from their portrait: (psnr, distance) edited, then unedited."""
+def counterfactuals(subjects: Subjects, law: Law, name: str, strength: float, resolution: int) -> tuple[list[int], Tensor]:
+    """(subjects whose picture changes, those pictures [n, 3, R, R]): the attribute moved by `strength` standard deviations within its
+    range, or a class set to 1 (0 for a negative strength), everything else as it is, drawn anew."""
     from stylegan_core.data.portraits import render_portrait
 
+    kept, drawn = [], []
+    for i, portrait in enumerate(subjects.portraits):
+        was = portrait.attributes[name]
+        goal = float(strength > 0) if name in law.binary else float(np.clip(was + strength * law.spread[name], -1, 1))
+        if abs(goal - was) > LEAST_CHANGE:
+            kept.append(i)
+            drawn.append(render_portrait(portrait.with_attributes(**{name: goal}), resolution))
+    pictures = np.stack(drawn) if drawn else np.zeros([0, resolution, resolution, 3], np.uint8)
+    return kept, torch.from_numpy(pictures).permute(0, 3, 1, 2).to(subjects.images) / 127.5 - 1
+
+
+def _against_truth(
+    generator: Any, direction: Direction, judge: Any, subjects: Subjects, law: Law, unedited: Tensor, edited: Mapping[float, Tensor],
+    truths: Truths,
+) -> tuple[float | None, float | None, float | None, float | None]:  # fmt: skip
+    """Medians over the counterfactuals that differ from their portrait: (psnr, distance) edited, then unedited."""
     name = direction.name
     found: list[list[float]] = [[], [], [], []]
     for strength, pictures in edited.items():
-        kept, drawn = [], []
-        for i, portrait in enumerate(subjects.portraits):
-            was = portrait.attributes[name]
-            goal = float(strength > 0) if name in law.binary else float(np.clip(was + strength * law.spread[name], -1, 1))
-            if abs(goal - was) > 0.1:
-                kept.append(i)
-                drawn.append(render_portrait(portrait.with_attributes(**{name: goal}), generator.img_resolution))
+        if (name, strength) not in truths:
+            truths[name, strength] = counterfactuals(subjects, law, name, strength, generator.img_resolution)
+        kept, truth = truths[name, strength]
         if not kept:
             continue
-        truth = torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).to(unedited) / 127.5 - 1
         for k, shown in ((0, pictures[kept]), (2, unedited[kept])):
             found[k] += _psnr(shown, truth)
             found[k + 1] += torch.cat([judge.distance(a, b) for a, b in zip(shown.split(BATCH), truth.split(BATCH))]).tolist()

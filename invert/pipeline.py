@@ -15,6 +15,7 @@ from invert.editing.steps import (
     STEPS,
     Align,
     Edit,
+    Encode,
     Mask,
     Mix,
     PasteBack,
@@ -22,8 +23,10 @@ from invert.editing.steps import (
     Render,
     Set,
     Truncate,
+    Tune,
     Until,
     Work,
+    check_steps,
     describe,
     rendered,
 )
@@ -36,7 +39,9 @@ if TYPE_CHECKING:
     from invert.loaded import LoadedModel
     from stylegan_core.progress import Callback
 
-__all__ = ["Align", "Edit", "Mask", "Mix", "PasteBack", "Pipeline", "Project", "Render", "Set", "Truncate", "Until", "Work"]
+__all__ = [
+    "Align", "Edit", "Encode", "Mask", "Mix", "PasteBack", "Pipeline", "Project", "Render", "Set", "Truncate", "Tune", "Until", "Work",
+]  # fmt: skip
 
 MAX_FILE_BYTES = 1 << 20
 Step = Callable[..., Any]
@@ -65,6 +70,7 @@ class Pipeline:
         if singles is not None:
             return [self(one, callback=callback) for one in singles]
         setting = self.setting()
+        check_steps(self.steps, setting)
         work = self.started(source, setting, callback)
         for step in self.steps:
             work = run_step(step, work, setting)
@@ -204,7 +210,10 @@ def parse_step(value: Any, number: int) -> Step:
     missing = [one for one in needed if one not in options]
     if missing:
         raise UsageError(f"step {number}: {title} needs {missing[0]}")
-    return kind(**options)  # type: ignore[no-any-return]
+    try:
+        return kind(**options)  # type: ignore[no-any-return]
+    except UsageError as error:
+        raise UsageError(f"step {number}: {str(error).removeprefix(f'step {title}: ')}") from None
 
 
 def _singles(source: Any) -> list[Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from invert.editing.arithmetic import orthogonalise
 from invert.editing.library import bundled_directions, find_direction
 from invert.evaluate_edits import evaluate_edits, law_of_portraits, subjects_of
 from stylegan_core.checkpoints.catalog import cards
@@ -41,6 +42,13 @@ def test_the_named_thing_changes_and_the_rest_stays(rows, name):
         assert row.moved >= 0.9 and row.moved_range >= 1.8  # of 16 subjects; the table has 200
     assert row.others < 0.25
     assert row.psnr > row.unedited_psnr and row.distance < row.unedited_distance
+
+
+def test_held_conditions_leave_a_bundled_direction_as_it_works():
+    """They hold all others already, so `--hold` must not take the direction away."""
+    known = {direction.name: direction for direction in bundled_directions()}
+    held = orthogonalise(known["glasses"], [known["age"], known["smile"]])
+    assert torch.allclose(held.vector, known["glasses"].vector, atol=1e-3 * float(known["glasses"].vector.norm()))
 
 
 def test_the_law_is_that_of_the_data():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from encoders.training.config import EncoderTrainingConfig
 from encoders.training.transforms import Transform, checked, damaged
-from stylegan_core.data.images import ImageData, batch_indices
+from stylegan_core.data.images import ImageData, batch_indices, size_text
 from stylegan_core.errors import UsageError
 from stylegan_core.images import to_channels
 from stylegan_core.training.steps import mixed_ws
@@ -62,7 +62,7 @@ def check_data(config: EncoderTrainingConfig, generator: Any, data: ImageData | 
     pictures = config.batch - config.num_samples
     if pictures and data is None:
         raise UsageError(f"{pictures} of {config.batch} pictures of a batch are real, but there is no --data; use --samples-share 1")
-    if pictures and data is not None and data.resolution != generator.img_resolution:
-        raise UsageError(f"the pictures are {data.resolution} px, the generator makes {generator.img_resolution} px")
+    if pictures and data is not None and data.shape != generator.img_shape:
+        raise UsageError(f"the pictures are {size_text(data.shape)} px, the generator makes {size_text(generator.img_shape)} px")
     if config.num_samples % processes or pictures % processes:
         raise UsageError(f"{config.num_samples} samples and {pictures} pictures cannot be shared out over {processes} processes alike")

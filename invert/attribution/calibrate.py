@@ -19,20 +19,19 @@ from invert.attribution.groundwork import Groundwork
 from invert.attribution.laundering import laundering_of
 from invert.attribution.measures import auc, rate_row, share_above
 from invert.attribution.score import Head, RatioCurve, mixed
-from invert.attribution.sources import FIRST_PORTRAIT, FIRST_SEED, PORTRAIT_SEED, Kept, Samples, Source, as_file
+from invert.attribution.sources import FIRST_PORTRAIT, FIRST_SEED, PORTRAIT_SEED, Kept, Source, as_file, own_source_of_seed
 from invert.reports import jsonable, options_sha256
 from stylegan_core.checkpoints.catalog import cache_folder
 from stylegan_core.errors import ImageError, UsageError
 from stylegan_core.features import Features
 from stylegan_core.files import write_json
-from stylegan_core.generator import Generator
 from stylegan_core.images import save_image
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.losses.perceptual import FeatureDistance
 from stylegan_core.provenance import model_sha256, version
 
-MAX_OWN_SEED, SEED_STEP = 1000, 1_000_000  # of own samples: every seed has as many numbers to itself
 PART = 12  # pictures of a part: one batch, one file
+MOST_TRIES = 4  # times as many samples are looked at for a class of laundering
 SHARES = {"fit": 3, "calibration": 5, "test": 2}  # of ten
 CHAINS_OF = {"clean": ("clean",), "jpeg": ("jpeg",), "moved": ("resized", "cropped"), "processed": ("processed",)}  # class → chains
 Null = dict[str, dict[str, list[float]]]  # class → kind → scores
@@ -49,6 +48,7 @@ class Bench:
     measure: FeatureDistance
     effort: Effort
     folder: Path
+    calibration_folder: Path | None = None  # where the calibration's evidence is, when `folder` holds other pictures
 
     @property
     def measure_key(self) -> str:
@@ -70,13 +70,6 @@ def evidence_folder(sha256: str, measure: str, effort: Effort) -> Path:
     """Where evidence and calibration are kept: they differ with the distance, the effort and the version."""
     decides = {"measure": measure, "effort": asdict(effort), "version": VERSION}
     return model_folder(sha256) / options_sha256(decides)[:12]
-
-
-def own_samples(generator: Generator, seed: int = 0) -> Samples:
-    """The samples that a calibration with this seed is made of. Raises UsageError."""
-    if not 0 <= seed <= MAX_OWN_SEED:
-        raise UsageError(f"--seed {seed}: a whole number from 0 to {MAX_OWN_SEED} is allowed here")
-    return Samples(generator, first=FIRST_SEED + SEED_STEP * seed)
 
 
 def part_of(index: int) -> str:
@@ -105,16 +98,21 @@ class Collector:
         for first in range(0, count, PART):
             indices = list(range(first, min(count, first + PART)))
             path = self.bench.folder / "parts" / f"{source.kind}-{chain}-{first:06d}.json"
-            known = _read_part(path, source.key, indices)
-            if known is None or (keep_renders and not all(self._renders().path(i).is_file() for i in indices)):
-                known = self._measure(source, chain, indices, path, keep_renders)
-            rows += known
+            looked_at, known = _read_part(path, source.key)
+            if keep_renders and not all(self._renders().path(row.index).is_file() for row in known):
+                looked_at, known = [], []
+            missing = [index for index in indices if index not in looked_at]
+            if missing:
+                known = sorted(known + self._measure(source, chain, missing, keep_renders), key=lambda row: row.index)
+                record = {"key": source.key, "indices": sorted({*looked_at, *missing}), "rows": [asdict(row) for row in known]}
+                write_json(path, jsonable(record))
+            rows += [row for row in known if row.index in indices]
             self.done += len(indices)
             if self.tell is not None:
                 self.tell(self.done, max(self.total, self.done), f"{source.kind}, {chain}")
         return rows
 
-    def _measure(self, source: Source, chain: str, indices: Sequence[int], path: Path, keep_renders: bool) -> list[Measured]:
+    def _measure(self, source: Source, chain: str, indices: Sequence[int], keep_renders: bool) -> list[Measured]:
         pictures, read = [], []
         for index in indices:
             try:
@@ -130,7 +128,6 @@ class Collector:
         if keep_renders:
             for index, evidence in zip(read, found):
                 self._keep_render(index, evidence)
-        write_json(path, jsonable({"key": source.key, "indices": list(indices), "rows": [asdict(row) for row in rows]}))
         return rows
 
     def _renders(self) -> Kept:
@@ -197,14 +194,14 @@ def fit_one_class(bench: Bench, rows: Sequence[Measured], facts: Mapping[str, An
 
 def one_class(bench: Bench, wanted: Sequence[str], count: int, *, seed: int = 0, tell: Tell | None = None) -> Calibration:
     """From `count` own samples of each of these classes of laundering; those that are in the cache are not made again."""
-    own, collector = own_samples(bench.ground.generator, seed), Collector(bench, tell)
+    own, collector = own_source_of_seed(bench.ground.generator, seed), Collector(bench, tell)
     rows: list[Measured] = []
     made = 0
     for name in sorted({"clean", *wanted}):
         for chain in CHAINS_OF[name]:
             share = -(-count // len(CHAINS_OF[name]))
-            for tries in (1, 2, 4):  # a picture can look like one of another class
-                found = collector.collect(own, chain, share * tries)
+            for amount in range(share, MOST_TRIES * share + 1, max(2, share // 4)):  # a picture can look like one of another class
+                found = collector.collect(own, chain, amount)
                 if sum(row.laundering_class == name for row in found) >= share:
                     break
             rows += [row for row in found if row.laundering_class == name][:share]
@@ -270,17 +267,26 @@ def plan_facts(bench: Bench, own: Source, reals: Sequence[Source], others: Seque
     }  # fmt: skip
 
 
-def _read_part(path: Path, key: str, indices: Sequence[int]) -> list[Measured] | None:
-    """None unless the file is there, whole, and of these very pictures."""
+def known_rows(folder: Path | None) -> list[Measured]:
+    """Everything that was measured for a calibration, from its folder."""
+    paths = sorted((folder / "parts").glob("*.json")) if folder is not None else []
+    return [row for path in paths for row in _read_part(path)[1]]
+
+
+def _read_part(path: Path, key: str | None = None) -> tuple[list[int], list[Measured]]:
+    """(pictures that were looked at, what was measured of those that could be read); nothing of a file that is not there, not whole
+    or not of these pictures. key: None = of any.
+    """
     record = _json_of(path)
-    if record is None or record.get("key") != key or record.get("indices") != list(indices):
-        return None
+    if record is None or (key is not None and record.get("key") != key):
+        return [], []
     try:
+        looked_at = [int(index) for index in record["indices"]]
         rows = [Measured(**{name: row[name] for name in Measured.__dataclass_fields__}) for row in record["rows"]]
         is_whole = all(set(row.values) == set(NAMES) for row in rows)
-    except (KeyError, TypeError):
-        return None
-    return rows if is_whole else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return [], []
+    return (looked_at, rows) if is_whole else ([], [])
 
 
 def _json_of(path: Path) -> dict[str, Any] | None:

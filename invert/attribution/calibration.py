@@ -102,6 +102,11 @@ class Calibration:
         return not self.heads
 
     @property
+    def other_kinds(self) -> list[str]:
+        """Kinds of pictures that the model did not make, of any class."""
+        return sorted({kind for kinds in self.null.values() for kind in kinds} - {SAMPLED, RENDERED})
+
+    @property
     def sha256(self) -> str:
         """Of everything that decides a verdict."""
         record = self.record()
@@ -120,11 +125,10 @@ class Calibration:
         score, parts = self.score(values, laundering_class)
         null = self.null.get(laundering_class, {})
         own = [scores for kind, scores in null.items() if kind in (SAMPLED, RENDERED)]
-        others = [scores for kind, scores in null.items() if kind not in (SAMPLED, RENDERED)]
         p_own = max((p_value(score, scores, is_small_odd=True) for scores in own), default=1.0)
         ratio = p_others = None
-        if others and min(map(len, others)) >= FEWEST and laundering_class in self.ratios:
-            p_others = max(p_value(score, scores, is_small_odd=False) for scores in others)
+        if laundering_class in self.ratios:  # a kind of which this class holds few pictures keeps p large
+            p_others = max(p_value(score, null.get(kind, []), is_small_odd=False) for kind in self.other_kinds)
             ratio = self.ratios[laundering_class].log10_ratio(score)
         is_calibrated = bool(own) and max(map(len, own)) >= FEWEST and (self.is_one_class or p_others is not None)
         origin = None
@@ -133,11 +137,11 @@ class Calibration:
             origin = SAMPLED if gap > TOLD_APART else RENDERED if gap < -TOLD_APART else None
         return Assessment(score, ratio, p_own, p_others, laundering_class, is_calibrated, origin)
 
-    def beyond(self, evidence: Evidence, shape: tuple[int, int]) -> str | None:
+    def beyond(self, found: Measured) -> str | None:
         """Why a picture is too degraded for what is known here, in words; None where it is not."""
-        found, scale = evidence.laundering, evidence.placement.scale(shape)
-        if scale < self.limits["scale"]:
-            return f"it has {scale:.2f} pixels per pixel of the model, less than the {self.limits['scale']:.2f} that were calibrated"
+        if found.scale < self.limits["scale"]:
+            known = self.limits["scale"]
+            return f"it has {found.scale:.2f} pixels per pixel of the model, less than the {known:.2f} that were calibrated"
         if found.quality is not None and found.quality < self.limits["quality"]:
             return f"its JPEG quality is {found.quality}, below the {self.limits['quality']:.0f} that were calibrated"
         if found.detail < self.limits["detail"]:

@@ -83,8 +83,8 @@ class Channel:
         return Channel(**values, is_halved=self.is_halved.to(like.device))
 
     def shown(self, renders: Tensor) -> Tensor:
-        """[N, C, H, W] → [N, 3, H, W]: as the picture would show them, before rounding; 0 outside of it."""
-        return (self.rows[:, None] @ to_rgb(renders) @ self.columns[:, None].transpose(2, 3)) * self.mask
+        """[N, C, H, W] → [N, 3, H, W]: clipped as by a file, then as the picture would show them, before rounding; 0 outside of it."""
+        return (self.rows[:, None] @ to_rgb(renders).clamp(-1, 1) @ self.columns[:, None].transpose(2, 3)) * self.mask
 
     def difference(self, renders: Tensor) -> Tensor:
         """[N, 3, H, W], 0 outside of the picture."""

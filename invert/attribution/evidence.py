@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from invert.attribution.channel import BLOCK, GREY, Channel
-from invert.attribution.fit import Effort, Fit, finish
+from invert.attribution.fit import Effort, Fit, run_noise
 from invert.attribution.groundwork import Groundwork
 from invert.attribution.laundering import Laundering
 from invert.attribution.registration import Placement
 from invert.attribution.settle import Settled, settle
 from stylegan_core.losses.perceptual import FeatureDistance
 
-VERSION = 1  # of the numbers; it goes up when a picture gives others than before
+VERSION = 3  # of the numbers; it goes up when a picture gives others than before
 FLOOR = 1e-3  # added before logarithms of whitened mean squares
 ZONES = {"low": (0, 2), "middle": (3, 6), "high": (7, 14)}  # sums of the frequencies of a cosine block
 GROUPS: dict[str, tuple[str, ...]] = {  # what an ablation leaves out together
@@ -63,7 +63,7 @@ def examine(pictures: Sequence[tuple[Tensor, Laundering]], ground: Groundwork, m
     """
     effort = effort or Effort()
     settled = settle(pictures, ground, effort)
-    found = finish(settled.channel, ground, settled.searched, settled.is_const, effort)
+    found = run_noise(settled.channel, ground, settled.v, settled.is_const, effort, settled.curve, settled.searched)
     values = numbers(settled, found, ground, measure, [laundering for _, laundering in pictures])
     result = []
     for i, (_, laundering) in enumerate(pictures):

@@ -27,10 +27,14 @@ ROW_PIXELS = 1 << 16  # of renders that run together on a CPU: what its caches h
 
 @dataclass(frozen=True)
 class Effort:
-    """Steps of the stages, and spreads in [-1, 1] of what a stage forgives per value."""
+    """Steps of the stages, and spreads in [-1, 1] of what a stage forgives per value. starts: go first_steps each; the best `kept`
+    of them go on with search_steps.
+    """
 
-    starts: int = 3
-    search_steps: int = 12
+    starts: int = 10
+    first_steps: int = 5
+    kept: int = 3
+    search_steps: int = 9
     w_steps: int = 40
     noise_steps: int = 30
     plus_steps: int = 20
@@ -40,7 +44,7 @@ class Effort:
     @property
     def num_renders(self) -> int:
         """Forward and backward passes for one picture, about."""
-        return 20 + self.starts * (self.search_steps + 1) + self.w_steps + self.noise_steps + self.plus_steps + 3
+        return 22 + self.starts * (self.first_steps + 1) + self.kept * (self.search_steps + 1) + self.w_steps + self.noise_steps + self.plus_steps + 3
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,17 @@ def fine(channel: Channel, images: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+class InW:
+    """Of M rows after steps in W. v: [M, w_dim] white w. value: [M]. curve: [steps + 1, M], mean squares in grey levels."""
+
+    v: Tensor
+    value: Tensor
+    curve: Tensor
+
+
+@dataclass(frozen=True)
 class Search:
-    """Of N pictures. ends: [N, starts, w_dim] white w; values: [N, starts]; curve: [steps + 1, N], see `Fit`."""
+    """Of N pictures. ends: [N, starts, w_dim] white w; values: [N, starts]; curve: [steps + 1, N], of the best start."""
 
     ends: Tensor
     values: Tensor
@@ -88,22 +101,29 @@ class Search:
         """[N, w_dim]: the best end of each."""
         return self.ends[torch.arange(len(self.ends)), self.values.argmin(dim=1)]
 
+    def best(self, count: int) -> Tensor:
+        """[N, count, w_dim]: the best ends of each, the best one first."""
+        order = self.values.argsort(dim=1, stable=True)[:, :count]
+        return self.ends.gather(1, order[:, :, None].expand(-1, -1, self.ends.shape[2]))
 
-def search(channel: Channel, ground: Groundwork, num_starts: int, num_steps: int, spread: float) -> Search:
-    """From the regression's guess and the nearest samples in W, without noise."""
-    count = len(channel)
-    thumbnails = as_thumbnails_of(channel, ground)
-    starts = ground.guess(thumbnails)[:, None]
-    if num_starts > 1:
-        starts = torch.cat([starts, ground.nearest(thumbnails, num_starts - 1)], dim=1)
-    image = torch.arange(count).repeat_interleave(starts.shape[1])
+
+def search(channel: Channel, ground: Groundwork, starts: Tensor, num_steps: int, spread: float) -> Search:
+    """In W, without noise. starts: [N, S, w_dim] white w."""
+    count, num_starts = starts.shape[:2]
+    image = torch.arange(count).repeat_interleave(num_starts)
     silent = Noise.none(ground.generator, 1).maps
     stage = Stage(ground, channel.take(image), _expanded(silent, len(image)))
-    ends, values, curve = _run_w(stage, starts.flatten(0, 1), num_steps, spread)
-    values = values.view(count, -1)
-    best = values.argmin(dim=1)
-    curve = curve.view(len(curve), count, -1)[:, torch.arange(count), best]
-    return Search(ends.view(count, -1, ends.shape[1]), values, curve)
+    found = _run_w(stage, starts.flatten(0, 1), num_steps, spread)
+    values = found.value.view(count, -1)
+    best = torch.arange(count, device=values.device) * num_starts + values.argmin(dim=1)
+    return Search(found.v.view(count, num_starts, -1), values, found.curve[:, best])
+
+
+def guessed(channel: Channel, ground: Groundwork, num_nearest: int = 0) -> Tensor:
+    """[N, 1 + num_nearest, w_dim] white w: the regression's guess, and the samples that look most alike."""
+    thumbnails = as_thumbnails_of(channel, ground)
+    guess = ground.guess(thumbnails)[:, None]
+    return torch.cat([guess, ground.nearest(thumbnails, num_nearest)], dim=1) if num_nearest else guess
 
 
 @dataclass(frozen=True)
@@ -128,13 +148,21 @@ class Fit:
     curve: Tensor
 
 
-def finish(channel: Channel, ground: Groundwork, searched: Search, is_const: Tensor, effort: Effort) -> Fit:
-    """The stages after the search. is_const: [N], whether noise starts at the stored maps; else at none."""
-    count = len(channel)
-    stored, silent = Noise.const(ground.generator, count).maps, Noise.none(ground.generator, count).maps
-    base = {name: torch.where(is_const[:, None, None, None], stored[name], silent[name]) for name in silent}
+def run_w(channel: Channel, ground: Groundwork, v: Tensor, is_const: Tensor, num_steps: int, spread: float) -> InW:
+    """Steps in W with the noise that is stored, or with none. v: [N, w_dim]; is_const: [N]."""
+    return _run_w(Stage(ground, channel, first_noise(ground, is_const)), v, num_steps, spread)
+
+
+def first_noise(ground: Groundwork, is_const: Tensor) -> dict[str, Tensor]:
+    """map → [N, 1, h, w]: the stored maps, or zeros."""
+    stored = Noise.const(ground.generator, len(is_const)).maps
+    return {name: value * is_const[:, None, None, None] for name, value in stored.items()}
+
+
+def run_noise(channel: Channel, ground: Groundwork, v: Tensor, is_const: Tensor, effort: Effort, curve: Tensor, searched: Search) -> Fit:
+    """The stages with noise. curve: of the stages in W."""
+    base = first_noise(ground, is_const)
     stage = Stage(ground, channel, base)
-    v, _, moved = _run_w(stage, searched.v, effort.w_steps, effort.w_spread)
     with torch.no_grad():
         bare = stage.render(v, {})
     v, noise, value = _run_noise(stage, v, _zeros(base), effort.noise_steps)
@@ -142,21 +170,20 @@ def finish(channel: Channel, ground: Groundwork, searched: Search, is_const: Ten
     plus, plus_noise, wide_value = _run_noise(stage, plus, noise, effort.plus_steps)
     with torch.no_grad():
         full, wide = stage.render(v, noise), stage.render(plus, plus_noise)
-    return Fit(searched, v, is_const, noise, plus, plus_noise, bare, full, wide, value, wide_value, torch.cat([searched.curve, moved]))
+    return Fit(searched, v, is_const, noise, plus, plus_noise, bare, full, wide, value, wide_value, curve)
 
 
 def as_thumbnails_of(channel: Channel, ground: Groundwork) -> Tensor:
-    """[N, 3, 32, 32] of the pictures where they lie in the generator's frame; the mean thumbnail where they do not."""
+    """[N, 3, 32, 32] of the pictures where they lie in the generator's frame; completed where they do not."""
     back = channel.rows.transpose(1, 2)[:, None] @ (channel.target * channel.mask) @ channel.columns[:, None]
     seen = channel.rows.transpose(1, 2)[:, None] @ channel.mask @ channel.columns[:, None]
-    small, weight = as_thumbnails(back), as_thumbnails(seen)
-    usual = ground.thumbnails.mean(dim=0).to(small)
-    share = (weight / weight.amax(dim=(2, 3), keepdim=True).clamp_min(1e-6)).clamp(0, 1)
-    return usual * (1 - share) + small / weight.clamp_min(1e-3) * share
+    small, weight = as_thumbnails(back).cpu().float(), as_thumbnails(seen).cpu().float()
+    share = weight / weight.amax(dim=(2, 3), keepdim=True).clamp_min(1e-6)
+    return ground.frame_prior.completed(small / weight.clamp_min(1e-3), (share > 0.6).float())
 
 
-def _run_w(stage: Stage, v: Tensor, num_steps: int, spread: float) -> tuple[Tensor, Tensor, Tensor]:
-    """(v, value, curve of mean squares in grey levels) after steps in W, bent by the model's usual curvature."""
+def _run_w(stage: Stage, v: Tensor, num_steps: int, spread: float) -> InW:
+    """Steps in W, bent by the model's usual curvature."""
     ground = stage.ground
     bend = (ground.curvature / spread**2 + 1).rsqrt()
 
@@ -164,18 +191,16 @@ def _run_w(stage: Stage, v: Tensor, num_steps: int, spread: float) -> tuple[Tens
         moved = (y * bend) @ ground.directions.t()
         return coarse(rows.channel, rows.render(moved, {}), spread), moved.square().sum(dim=1) / 2
 
-    start = (v @ ground.directions) / bend
-    found = minimise(_by_parts(stage, value_of), start, num_steps)
+    found = minimise(_by_parts(stage, value_of), (v @ ground.directions) / bend, num_steps)
     moved = (found.x * bend) @ ground.directions.t()
-    scale = 2 * (spread / GREY) ** 2 / stage.channel.num_values
-    return moved, found.value, found.curve * scale
+    return InW(moved, found.value, found.curve * (2 * (spread / GREY) ** 2 / stage.channel.num_values))
 
 
 def _run_noise(stage: Stage, v: Tensor, noise: dict[str, Tensor], num_steps: int) -> tuple[Tensor, dict[str, Tensor], Tensor]:
     """(v, noise, value) after steps of both; v: [M, w_dim] or [M, num_ws, w_dim]."""
-    ground, rows = stage.ground, 1 if v.ndim == 2 else v.shape[1]
+    ground, num_rows = stage.ground, 1 if v.ndim == 2 else v.shape[1]
     sharpness = 1 / GREY**2  # of the cosines of a picture that was only rounded
-    bend = (ground.curvature * sharpness / rows + 1).rsqrt()
+    bend = (ground.curvature * sharpness / num_rows + 1).rsqrt()
     used = [name for name in noise if ground.noise[name] * sharpness > LEAST_EFFECT]
     scales = {name: (ground.noise[name] * sharpness + 1) ** -0.5 for name in used}
     shapes = {name: noise[name].shape[1:] for name in used}
@@ -187,7 +212,7 @@ def _run_noise(stage: Stage, v: Tensor, noise: dict[str, Tensor], num_steps: int
 
     def value_of(part: Stage, y: Tensor) -> tuple[Tensor, Tensor]:
         moved, maps = split(y)
-        price = moved.square().flatten(1).sum(dim=1) / rows
+        price = moved.square().flatten(1).sum(dim=1) / num_rows
         for value in maps.values():
             price = price + value.square().sum(dim=(1, 2, 3))
         return fine(part.channel, part.render(moved, maps)), price / 2

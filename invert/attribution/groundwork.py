@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from invert.projectors.likeness import Gallery
+from invert.attribution.frame_prior import FramePrior
 from invert.projectors.samples import BATCH_PIXELS, WSamples
 from stylegan_core.files import atomic_write
 from stylegan_core.generator import Generator, place_of
@@ -27,7 +28,7 @@ from stylegan_core.losses.regularisers import WPrior
 from stylegan_core.noise import Noise
 from stylegan_core.seeds import rng_from_seed
 
-FORMAT, VERSION = "invert-groundwork", 1
+FORMAT, VERSION = "invert-groundwork", 2
 SIDE, SMALL = 32, 16  # of thumbnails, and of what the regression sees
 MOST_SAMPLES, FEWEST_SAMPLES = 1000, 64
 SAMPLE_PIXELS = 1000 * 64**2
@@ -35,7 +36,7 @@ NUM_FEATURES = 1500
 FEATURE_GAIN, RIDGE = 3.0, 100.0
 PROBED, PROBES = 16, 24  # pictures at which the curvature is measured, and random directions at each
 STREAM = 7
-USUAL_COUNT, USUAL_SHARE = 200, 0.9
+USUAL_COUNT, USUAL_SHARE, USUAL_SLACK = 60, 0.9, 0.1
 
 
 @dataclass
@@ -52,7 +53,6 @@ class Groundwork:
     directions: Tensor
     curvature: Tensor
     noise: dict[str, float]
-    _usual: float | None = None
 
     @classmethod
     @torch.no_grad()
@@ -64,8 +64,9 @@ class Groundwork:
         thumbnails = []
         step = max(1, BATCH_PIXELS // generator.img_resolution**2)
         for first in range(0, count, step):
-            latent = Latent(samples.w[first : min(count, first + step)], LatentSpace.W)
-            images = to_rgb(latent.render(generator, noise_mode="none").clamp(-1, 1))
+            rows = range(first, min(count, first + step))
+            latent = Latent(samples.w[rows.start : rows.stop], LatentSpace.W)
+            images = to_rgb(latent.render(generator, noise=Noise.random(generator, rows).maps).clamp(-1, 1))
             thumbnails.append(as_thumbnails(images).cpu())
             if callback is not None:
                 callback(first + len(latent), total)
@@ -81,11 +82,27 @@ class Groundwork:
         return self.samples.prior
 
     @property
-    def usual_distance(self) -> float:
-        """Below it lie nine of ten samples, by their distance to the nearest other one (`Gallery.own_distances`)."""
-        if self._usual is None:
-            self._usual = float(Gallery.of(self.thumbnails).own_distances(USUAL_COUNT).quantile(USUAL_SHARE))
-        return self._usual
+    def frame_prior(self) -> FramePrior:
+        """Where things are in a picture."""
+        return self.priors[0]
+
+    @property
+    def coarse_prior(self) -> FramePrior:
+        """The same for half the side."""
+        return self.priors[1]
+
+    @cached_property
+    def priors(self) -> tuple[FramePrior, FramePrior]:
+        """Of thumbnails, and of thumbnails of half the side."""
+        fine = FramePrior.of(self.thumbnails)
+        return fine, fine.coarse()
+
+    @cached_property
+    def usual_likelihood(self) -> float:
+        """Above it are nine of ten samples, by the prior of the thumbnails; a little below, as the prior has seen these."""
+        own = self.thumbnails[:USUAL_COUNT]
+        values = self.frame_prior.log_likelihood(own, torch.ones_like(own[:, :1]))
+        return float(values.quantile(1 - USUAL_SHARE)) - USUAL_SLACK
 
     @classmethod
     def kept(cls, generator: Generator, paths: Sequence[Path], callback: Any = None) -> Groundwork:
@@ -96,7 +113,7 @@ class Groundwork:
                 return ground
         ground = cls.of(generator, callback)
         ground.save(paths[-1])
-        return ground
+        return cls._load(generator, paths[-1]) or ground  # the same to the last digit as the next time
 
     def save(self, path: Path) -> None:
         """Writes the file, whole or not at all."""

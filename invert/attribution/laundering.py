@@ -23,7 +23,6 @@ LOWEST_STEP = 3.0  # grey levels: finer rounding drowns in that of the pixels
 FEWEST_COSINES = 60  # that must be more than half a step
 COMB = 0.55  # how well cosines must sit on multiples of the steps, 1 = exactly, 0 = anywhere
 SMALLEST_COMBED = 32  # px
-ZIGZAG_WORDS = "4:2:0"
 
 
 @dataclass(frozen=True)

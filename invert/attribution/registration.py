@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from invert.attribution.channel import BLOCK, Box, Channel
-from invert.attribution.groundwork import SMALL, Groundwork
+from invert.attribution.frame_prior import FramePrior
+from invert.attribution.groundwork import Groundwork
 from invert.attribution.laundering import Laundering
 from stylegan_core.images import resize
 
@@ -19,10 +20,15 @@ SAME_ASPECT = 0.04  # difference of width / height up to which a picture is the 
 SCALES = (0.25, 0.33, 0.4, 0.5, 0.65, 0.8, 0.9, 1.0, 1.12, 1.25, 1.45)  # sides of the frame, in smaller sides of the picture
 STEPS = 8  # of a frame's side, between places that are tried
 SMALLEST_OVERLAP = 0.45  # share of the frame that the picture must show
-FLAT = 0.02  # variance that keeps flat places from fitting everything
-CLEARLY_NEARER = 0.7  # a placement is tried when its nearest sample is nearer by this factor
 SMALLEST_FRAME = 0.45  # of the generator's size, in pixels of the picture
 BEYOND = 0.55  # share of a frame that may lie outside of the picture
+CLEARLY_LIKELIER = 0.6  # logarithm per value: by less than that, a picture of the model's shape is taken as a whole
+MUCH_LIKELIER = 1.2  # the same for one of the model's very size
+LIKELIEST = 4  # places of the coarse search that are looked at again
+FINER = ((0.06, 0.05), (0.03, 0.025), (0.015, 0.012))  # rounds around the best: moves as shares of the side, and of the size
+OWN_SIZE = 0.06  # of the generator's size: a placement as near to it is one at its own size where that is possible
+LEAST_LEFT = 0.6  # share of what is seen that must be left when it begins with a whole block of JPEG
+SNAP = 0.012  # of the generator's size: a placement as near to it is at it
 LARGEST_MOVE = 0.06  # of the frame's side, by one refinement
 WORDS = {"whole": "as a whole", "centre": "its centred square", "placed": "placed by search", "native": "a crop at its own size"}
 
@@ -30,12 +36,14 @@ WORDS = {"whole": "as a whole", "centre": "its centred square", "placed": "place
 @dataclass(frozen=True)
 class Placement:
     """frame: the box of the picture, in pixels, that is the generator's whole frame; it may reach beyond the picture. kind: a key
-    of WORDS. is_mirrored: the picture is turned over first (the box is then that of the mirrored picture).
+    of WORDS. is_mirrored: the picture is turned over first (the box is then that of the mirrored picture). likelihood: logarithm,
+    per value, of what is seen there; see `FramePrior`.
     """
 
     kind: str
     frame: Box
     is_mirrored: bool = False
+    likelihood: float = 0.0
 
     def record(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -46,29 +54,43 @@ class Placement:
         left, top, right, bottom = self.frame
         return math.sqrt((right - left) * (bottom - top) / (shape[0] * shape[1]))
 
-    def is_whole(self, pixels: Tensor) -> bool:
-        """Whether the picture shows the whole frame and nothing else, to a pixel."""
-        height, width = pixels.shape[2:]
-        return all(abs(edge - wanted) < 1 for edge, wanted in zip(self.frame, (0, 0, width, height)))
+    def overlap(self, pixels: Tensor) -> float:
+        """The share of the frame that the picture shows."""
+        left, top, right, bottom = self.frame
+        across = max(0.0, min(float(pixels.shape[3]), right) - max(0.0, left)) / (right - left)
+        down = max(0.0, min(float(pixels.shape[2]), bottom) - max(0.0, top)) / (bottom - top)
+        return across * down
 
 
 def hypotheses(pixels: Tensor, ground: Groundwork) -> list[Placement]:
-    """The placements that are worth a projection, the simplest first; each also mirrored. pixels: [1, 3, h, w]."""
+    """The placements that are worth a projection: first the upright ones, the plainest before others, then the mirrored ones.
+
+    pixels: [1, 3, h, w]. A picture of the generator's shape that looks like its samples is only tried as a whole.
+    """
     height, width = pixels.shape[2:]
     frame_height, frame_width = ground.generator.img_shape
     aspect = (width / height) / (frame_width / frame_height)
     if abs(math.log(aspect)) < SAME_ASPECT:
-        found = [Placement("whole", (0.0, 0.0, float(width), float(height)))]
+        plain = Placement("whole", (0.0, 0.0, float(width), float(height)))
     else:
-        found = [Placement("centre", _centred(width, height, frame_width / frame_height))]
-    distance = float(_distances(pixels, ground, [found[0].frame])[0])
-    if found[0].kind != "whole" or distance > ground.usual_distance:
-        nearest, placed = _searched(pixels, ground)
-        if nearest < CLEARLY_NEARER * distance:
-            found.append(placed)
-    if width <= frame_width and height <= frame_height and (width, height) != (frame_width, frame_height):
-        found.append(_native(pixels, ground))
-    return found + [replace(placement, is_mirrored=True, frame=_turned(placement.frame, width)) for placement in found]
+        plain = Placement("centre", _centred(width, height, frame_width / frame_height))
+    has_size = (width, height) == (frame_width, frame_height)
+    plainly = float(_likelihoods(pixels, ground.frame_prior, [plain.frame])[0])
+    is_usual = plain.kind == "whole" and plainly > ground.usual_likelihood
+    enough = plainly + (MUCH_LIKELIER if has_size else CLEARLY_LIKELIER)
+    found = []
+    for side in (False, True):
+        picture = pixels.flip(3) if side else pixels
+        frames = {plain.kind: _turned(plain.frame, width) if side else plain.frame}
+        if width <= frame_width and height <= frame_height and not has_size:
+            frames["native"] = _native(picture, ground)
+        placed = None if is_usual else _searched(picture, ground)
+        if placed is not None and not ("native" in frames and abs((placed[2] - placed[0]) / frame_width - 1) < OWN_SIZE):
+            frames["placed"] = placed
+        values = _likelihoods(picture, ground.frame_prior, list(frames.values())).tolist()
+        found += [Placement(kind, frame, side, value) for (kind, frame), value in zip(frames.items(), values)
+                  if kind != "placed" or plain.kind != "whole" or value > enough]  # fmt: skip
+    return found
 
 
 def channel_of(pixels: Tensor, laundering: Laundering | None, placement: Placement, shape: tuple[int, int], blur: float = 0.0) -> Channel:
@@ -86,8 +108,11 @@ def channel_of(pixels: Tensor, laundering: Laundering | None, placement: Placeme
         down, across = (0, 0) if laundering is None else laundering.offset
         across = (width - across) % BLOCK if placement.is_mirrored else across
         (first_x, last_x), (first_y, last_y) = _inside(left, right, width), _inside(top, bottom, height)
-        if quantiser is not None:  # from the first whole block on
-            first_x, first_y = first_x + (across - first_x) % BLOCK, first_y + (down - first_y) % BLOCK
+        if quantiser is not None:  # from the first whole block on, where enough is left
+            aligned_x, aligned_y = first_x + (across - first_x) % BLOCK, first_y + (down - first_y) % BLOCK
+            left_over = max(0, last_x - aligned_x) * max(0, last_y - aligned_y)
+            is_enough = left_over >= LEAST_LEFT * (last_x - first_x) * (last_y - first_y)
+            first_x, first_y, quantiser = (aligned_x, aligned_y, quantiser) if is_enough else (first_x, first_y, None)
         part = pixels[:, :, first_y:last_y, first_x:last_x][:, :, : shape[0], : shape[1]]
         last_x, last_y = first_x + part.shape[3], first_y + part.shape[2]
         box = ((first_x - left) / per_x, (first_y - top) / per_y, (last_x - left) / per_x, (last_y - top) / per_y)
@@ -99,6 +124,18 @@ def channel_of(pixels: Tensor, laundering: Laundering | None, placement: Placeme
     return Channel.of(part, (first_x, first_y, last_x, last_y), shape, blur=blur)
 
 
+def snapped(placement: Placement, pixels: Tensor, shape: tuple[int, int]) -> Placement:
+    """In whole pixels where the picture has the generator's own size."""
+    left, top, right, bottom = placement.frame
+    height, width = shape
+    if placement.kind != "native" and abs((right - left) / width - 1) >= SNAP:
+        return placement
+    x, y = round((left + right - width) / 2), round((top + bottom - height) / 2)
+    if placement.kind == "native":  # the picture stays inside of the frame
+        x, y = min(0, max(pixels.shape[3] - width, x)), min(0, max(pixels.shape[2] - height, y))
+    return replace(placement, frame=(float(x), float(y), float(x + width), float(y + height)))
+
+
 def refined(placement: Placement, pixels: Tensor, render: Tensor) -> Placement:
     """The placement moved and scaled so that the picture lies on the render [1, 3, H, W] (Lucas and Kanade 1981)."""
     if placement.is_mirrored:
@@ -106,13 +143,7 @@ def refined(placement: Placement, pixels: Tensor, render: Tensor) -> Placement:
     for smooth in (4, 2, 1):
         for _ in range(2):
             placement = _refined_once(placement, pixels, render, smooth)
-    left, top, right, bottom = placement.frame
-    height, width = render.shape[2:]
-    per = (right - left) / width
-    if abs(per - 1) < 0.012:  # at the generator's own size: whole pixels
-        left, top = round((left + right - width) / 2), round((top + bottom - height) / 2)
-        return replace(placement, frame=(float(left), float(top), float(left + width), float(top + height)))
-    return placement
+    return snapped(placement, pixels, (render.shape[2], render.shape[3]))
 
 
 def _refined_once(placement: Placement, pixels: Tensor, render: Tensor, smooth: int) -> Placement:
@@ -140,8 +171,8 @@ def _refined_once(placement: Placement, pixels: Tensor, render: Tensor, smooth: 
     return replace(placement, frame=(centre_x - half_x, centre_y - half_y, centre_x + half_x, centre_y + half_y))
 
 
-def _searched(pixels: Tensor, ground: Groundwork) -> tuple[float, Placement]:
-    """(relative distance to the nearest sample, the placement that has the smallest)."""
+def _searched(pixels: Tensor, ground: Groundwork) -> Box | None:
+    """The frame in which what is seen is likeliest, of any size; None where the picture is too small for any."""
     height, width = pixels.shape[2:]
     frame_height, frame_width = ground.generator.img_shape
     aspect = frame_width / frame_height
@@ -156,34 +187,53 @@ def _searched(pixels: Tensor, ground: Groundwork) -> tuple[float, Placement]:
         down = _places(-beyond * tall, height - tall + beyond * tall, tall / STEPS)
         frames += [(x, y, x + wide, y + tall) for x in across for y in down]
     if not frames:
-        return float("inf"), Placement("placed", (0.0, 0.0, float(width), float(height)))
-    distances = _distances(pixels, ground, frames)
-    best = int(distances.argmin())
-    return float(distances[best]), Placement("placed", frames[best])
+        return None
+    found = _best_frames(pixels, ground.coarse_prior, frames, LIKELIEST)
+    for move, growth in FINER:
+        nudges = [(i * move, j * move, k * growth) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1)]
+        near = [_nudged(frame, (x, y), grown) for frame in found for x, y, grown in nudges]
+        found = _best_frames(pixels, ground.frame_prior, near, 1)
+    return found[0]
 
 
-def _native(pixels: Tensor, ground: Groundwork) -> Placement:
-    """The best place of the picture in the frame at the generator's own size."""
+def _native(pixels: Tensor, ground: Groundwork) -> Box:
+    """The likeliest place of the picture in the frame at the generator's own size."""
     height, width = pixels.shape[2:]
     frame_height, frame_width = ground.generator.img_shape
+    across, down = range(frame_width - width + 1), range(frame_height - height + 1)
     step = max(1, min(frame_height, frame_width) // 32)
-    frames: list[Box] = [(float(-x), float(-y), float(frame_width - x), float(frame_height - y))
-                         for x in range(0, frame_width - width + 1, step) for y in range(0, frame_height - height + 1, step)]  # fmt: skip
-    return Placement("native", frames[int(_distances(pixels, ground, frames).argmin())])
+    coarse = [_native_box(x, y, ground) for x in across[::step] for y in down[::step]]
+    near = set()
+    for left, top, _, _ in _best_frames(pixels, ground.coarse_prior, coarse, LIKELIEST):
+        x, y = round(-left), round(-top)
+        near |= {(i, j) for i in range(x - step, x + step + 1) for j in range(y - step, y + step + 1) if i in across and j in down}
+    return _best_frames(pixels, ground.frame_prior, [_native_box(x, y, ground) for x, y in sorted(near)], 1)[0]
 
 
-def _distances(pixels: Tensor, ground: Groundwork, frames: list[Box]) -> Tensor:
-    """[len(frames)]: mean squared distance to the nearest sample where both are seen, over the variance there."""
-    samples = F.avg_pool2d(ground.thumbnails, ground.thumbnails.shape[2] // SMALL).flatten(1)
-    seen, mask = _looked_at(pixels.float().cpu(), frames, (SMALL, SMALL))
-    weight = (mask > 0.98).float().expand_as(seen).flatten(1)
-    ours, count = seen.flatten(1) * weight, weight.sum(dim=1).clamp_min(1)
-    squared = ours.square().sum(dim=1, keepdim=True) - 2 * ours @ samples.t() + weight @ samples.square().t()
-    planes, shown = ours.view(len(frames), 3, -1), weight.view(len(frames), 3, -1)
-    mean = planes.sum(dim=2, keepdim=True) / shown.sum(dim=2, keepdim=True).clamp_min(1)
-    variance = ((planes - mean) * shown).square().sum(dim=(1, 2)) / count
-    values = squared.clamp_min(0).min(dim=1).values / count / (variance + FLAT)
-    return torch.where(weight.mean(dim=1) >= SMALLEST_OVERLAP, values, torch.full_like(values, float("inf")))
+def _native_box(x: int, y: int, ground: Groundwork) -> Box:
+    height, width = ground.generator.img_shape
+    return float(-x), float(-y), float(width - x), float(height - y)
+
+
+def _nudged(frame: Box, move: tuple[float, float], growth: float) -> Box:
+    """Moved by shares of its sides, and grown by a share."""
+    left, top, right, bottom = frame
+    wide, tall = right - left, bottom - top
+    x, y = (left + right) / 2 + move[0] * wide, (top + bottom) / 2 + move[1] * tall
+    wide, tall = wide * (1 + growth) / 2, tall * (1 + growth) / 2
+    return x - wide, y - tall, x + wide, y + tall
+
+
+def _best_frames(pixels: Tensor, prior: FramePrior, frames: list[Box], count: int) -> list[Box]:
+    return [frames[index] for index in _likelihoods(pixels, prior, frames).argsort(descending=True)[:count].tolist()]
+
+
+def _likelihoods(pixels: Tensor, prior: FramePrior, frames: list[Box]) -> Tensor:
+    """[len(frames)]; minus infinity where too little of the frame is seen."""
+    seen, mask = _looked_at(pixels.float().cpu(), frames, (prior.side, prior.side))
+    mask = (mask > 0.98).float()
+    values = prior.log_likelihood(seen, mask)
+    return torch.where(mask.mean(dim=(1, 2, 3)) >= SMALLEST_OVERLAP, values, torch.full_like(values, -float("inf")))
 
 
 def _looked_at(pixels: Tensor, frames: list[Box], shape: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from invert.attribution.calibration import CLASSES, RENDERED, SAMPLED
 from invert.attribution.plots import STYLE, Line, bins_for, chart, steps_of
+from invert.attribution.registration import WORDS
 from invert.attribution.verdict import CANNOT_SAY, CONSISTENT, MADE_BY, NONE, Attribution, Candidate
 from invert.reports import jsonable
 from stylegan_core.files import atomic_write, display, write_json
@@ -120,7 +121,7 @@ def _facts(case: dict[str, Any], found: Attribution) -> str:
         f"quality {laundering.quality}, " + ("from the tables of the file" if laundering.from_tables else "from its blocks"))  # fmt: skip
     frame = ", ".join(f"{edge:g}" for edge in placement.frame)
     rows = [("File", _text(case["input"])), ("SHA-256", f"<code>{_text(case['input_sha256'])}</code>"), ("JPEG", quality),
-            ("Where it lies in the frame of the model", f"{placement.kind}{', mirrored' if placement.is_mirrored else ''} ({frame})"),
+            ("Where the model's frame lies in it", WORDS[placement.kind] + (", mirrored" if placement.is_mirrored else "") + f" ({frame})"),
             ("Softness", f"{evidence.blur:g} px of blur put before the comparison"),
             ("Class of laundering", CLASSES[found.candidates[0].assessment.laundering_class])]  # fmt: skip
     return "<table>" + "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in rows) + "</table>"

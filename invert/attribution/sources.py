@@ -24,6 +24,7 @@ from stylegan_core.provenance import bytes_sha256, model_sha256
 from stylegan_core.seeds import rng_from_seed, zs_from_seeds
 
 FIRST_SEED = 3_000_000_000  # of samples for calibration: none that people type
+MAX_OWN_SEED, SEED_STEP = 1000, 1_000_000  # of own samples: every seed has as many numbers to itself
 PORTRAIT_SEED = 1  # validation portraits; tests use 1000 and above
 FIRST_PORTRAIT = 100_000  # of that seed, beyond those that anything else uses
 PROCEDURAL = ("portraits", "scenes")
@@ -164,6 +165,13 @@ class Kept:
 
     def pictures(self, indices: Sequence[int]) -> list[Tensor]:
         return [images.load_image(self.path(index)) for index in indices]
+
+
+def own_source_of_seed(generator: Generator, seed: int) -> Samples:
+    """The samples that a calibration with this seed is made of. Raises UsageError."""
+    if not 0 <= seed <= MAX_OWN_SEED:
+        raise UsageError(f"--seed {seed}: a whole number from 0 to {MAX_OWN_SEED} is allowed here")
+    return Samples(generator, first=FIRST_SEED + SEED_STEP * seed)
 
 
 def real_source(name: str, generator: Generator) -> Source:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from invert.attribution.calibration import CLASSES, RENDERED, SAMPLED, Assessment, Calibration
+from invert.attribution.calibration import CLASSES, FEWEST, RENDERED, SAMPLED, Assessment, Calibration, Measured
 from invert.attribution.evidence import Evidence
 from invert.reports import jsonable
 from stylegan_core.errors import UsageError
@@ -81,8 +81,9 @@ def check_fpr(fpr: float | None, calibrations: Sequence[Calibration]) -> float:
 
 def assess_candidate(model: str, sha256: str, evidence: Evidence, assessment: Assessment, calibration: Calibration, *, fpr: float,
                     shape: tuple[int, int]) -> Candidate:  # fmt: skip
-    """The rules, in this order: nothing to see; too degraded; unlike the model's own; not known how far to trust; others are alike."""
-    verdict, reason = _ruled(model, evidence, assessment, calibration, fpr, shape)
+    """The case of one model; shape: (H, W) of its pictures."""
+    measured = Measured.of("", "", 0, "", evidence, shape)
+    verdict, reason = ruled(model, measured, assessment, calibration, fpr)
     return Candidate(model, sha256, verdict, reason, assessment, evidence, calibration, _notes(assessment, calibration))
 
 
@@ -106,15 +107,17 @@ def decide(candidates: Sequence[Candidate]) -> Attribution:
     return Attribution(NONE, reasons, None, ranked)
 
 
-def _ruled(model: str, evidence: Evidence, a: Assessment, calibration: Calibration, fpr: float,
-           shape: tuple[int, int]) -> tuple[str, str]:  # fmt: skip
-    if evidence.values["complexity_low"] < FLATTEST:
+def ruled(model: str, measured: Measured, a: Assessment, calibration: Calibration, fpr: float) -> tuple[str, str]:
+    """(verdict, reason). The rules, in this order: nothing to see; too degraded; unlike the model's own; not known how far to
+    trust; others are alike.
+    """
+    if measured.values["complexity_low"] < FLATTEST:
         return CANNOT_SAY, "the picture is nearly one colour: any model fits it"
-    beyond = calibration.beyond(evidence, shape)
+    beyond = calibration.beyond(measured)
     if beyond is not None:
         return CANNOT_SAY, f"too degraded to compare with {model}: {beyond}"
     known = num_own(a, calibration)
-    if known and a.p_generated <= max(MISS, 1 / (known + 1)) + 1e-12:
+    if known >= FEWEST and a.p_generated <= max(MISS, 1 / (known + 1)) + 1e-12:
         as_bad = round(a.p_generated * (known + 1)) - 1
         return NONE, f"not by {model}: {as_bad or 'none'} of {known} pictures of its own fit as badly"
     if not a.is_calibrated:
@@ -124,8 +127,8 @@ def _ruled(model: str, evidence: Evidence, a: Assessment, calibration: Calibrati
                             "origin would fit as well is not known without a calibration against them")  # fmt: skip
     assert a.p_not_generated is not None
     if a.p_not_generated > fpr:
-        return CANNOT_SAY, (f"it may be by {model}, but {a.p_not_generated:.1%} of pictures of other origin fit as well, more than the "
-                            f"{fpr:.1%} that are allowed")  # fmt: skip
+        return CANNOT_SAY, (f"it may be by {model}, but as far as is known up to {a.p_not_generated:.1%} of a kind of pictures of other "
+                            f"origin fit as well, more than the {fpr:.1%} that are allowed")  # fmt: skip
     return MADE_BY, f"made by {model}: of pictures of other origin at most {fpr:.1%} fit as well{_origin(a)}"
 
 

@@ -81,11 +81,13 @@ def command(app: typer.Typer, name: str, *, panel: str | None = None) -> Callabl
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and leaves with its exit code. arguments: None = those of the process."""
     app = typer.main.get_command(build_app())
-    debug = "--debug" in (sys.argv if arguments is None else arguments)
-    with warnings.catch_warnings(), ExitCodes(debug=debug):
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in given
+    with warnings.catch_warnings(), ExitCodes(debug=debug, arguments=given):
         if not debug and not sys.warnoptions:
             warnings.simplefilter("ignore")  # packages warn their developers; what people must know is a line of ours
-        app(args=None if arguments is None else list(arguments), prog_name="invert")
+        code = app(args=given, prog_name="invert", standalone_mode=False)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _show_version(wanted: bool) -> None:

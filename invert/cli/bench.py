@@ -25,6 +25,7 @@ def bench(
     ] = None,
     batches: Annotated[str | None, typer.Option("--batches", metavar="LIST", help="Of 1, 8 (default: what fits the machine).")] = None,
     encoder: Annotated[bool, typer.Option("--encoder", help="Of a pSp of the published size instead, beside its plain form.")] = False,
+    training: Annotated[bool, typer.Option("--training", help="Of training steps instead: both networks, all gradients, Adam.")] = False,
     variants: Annotated[str, typer.Option("--variants", metavar="LIST", help="Of eager, bf16, compiled, compiled-bf16.")] = "eager",
     repeats: Annotated[int, typer.Option("--repeats", metavar="N", help="Medians are of this many turns.")] = 5,
     seconds: Annotated[float, typer.Option("--seconds", metavar="S", help="No further turns of a case after this long.")] = 60.0,
@@ -43,6 +44,7 @@ def bench(
       invert bench
       invert bench --resolutions 64 --batches 8 --variants eager,bf16
       invert bench --encoder --batches 1,8
+      invert bench --training --resolutions 64 --batches 16 --variants eager,bf16
       invert bench --device cuda --variants eager,bf16,compiled-bf16 -o speed.md
     """
     from invert.bench import bench as measure
@@ -58,6 +60,10 @@ def bench(
     set_threads(threads)
     if encoder:
         bench_encoders(terminal, _numbers("--batches", batches) or [1, 8], repeats, seconds, place, output, json=json, dry_run=dry_run)
+        return
+    if training:
+        bench_steps(terminal, _numbers("--resolutions", resolutions) or [64], _numbers("--batches", batches) or [16], variants, repeats,
+                    seconds, place, output, json=json, dry_run=dry_run)
         return
     cases = chosen_cases(default_cases(place), _numbers("--resolutions", resolutions), _numbers("--batches", batches))
     names = [name.strip() for name in variants.split(",")]
@@ -102,6 +108,30 @@ def bench_encoders(terminal: Terminal, batches: list[int], repeats: int, seconds
     if output is not None:
         with atomic_write(output) as temporary:
             temporary.write_text(text)
+    terminal.json([row.to_dict() for row in rows]) if json else terminal.data(text)
+
+
+def bench_steps(terminal: Terminal, resolutions: list[int], batches: list[int], variants: str, repeats: int, seconds: float, place: Any,
+                output: Path | None, *, json: bool, dry_run: bool) -> None:
+    """The table of training steps."""
+    from invert.bench import Case, machine
+    from invert.bench_training import bench_training, markdown
+    from stylegan_core.files import atomic_write
+
+    names = [name.strip() for name in variants.split(",")]
+    cases = [Case(f"{resolution}²", batch, resolution) for resolution in resolutions for batch in batches]
+    if dry_run:
+        terminal.json({"device": str(place), "variants": names, "cases": [{"name": case.name, "batch": case.batch} for case in cases]})
+        return
+    rows = []
+    with terminal.progress("bench", len(cases)) as bar:
+        for number, case in enumerate(cases):
+            bar.update(number, what=f"{case.name} batch {case.batch}")
+            rows += bench_training(case, names, repeats=repeats, seconds=seconds, device=place)
+    text = markdown(rows, machine(place))
+    if output is not None:
+        with atomic_write(output) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     terminal.json([row.to_dict() for row in rows]) if json else terminal.data(text)
 
 

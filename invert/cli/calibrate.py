@@ -91,8 +91,8 @@ def calibrate(
 def _run(terminal: Terminal, model: str, real: list[str], other_models: list[str], count: int, chains: list[str], chosen: Any,
          place: Any, output: Path | None) -> Calibration:  # fmt: skip
     from invert.attribution.attribute import CALIBRATION_FILE, seconds_per_picture
-    from invert.attribution.calibrate import collect_all, fit_calibration, fit_one_class, own_samples, plan_facts
-    from invert.attribution.sources import Samples, real_source
+    from invert.attribution.calibrate import collect_all, fit_calibration, fit_one_class, plan_facts
+    from invert.attribution.sources import Samples, own_source_of_seed, real_source
 
     started = time.monotonic()
     loaded = load_for(terminal, model, place)
@@ -100,7 +100,7 @@ def _run(terminal: Terminal, model: str, real: list[str], other_models: list[str
         tell = lambda done, total, what: bar.update(done, total=total, note=what)  # noqa: E731
         bench = prepared(terminal, loaded, chosen, tell)
         generator = loaded.generator
-        own = own_samples(generator, chosen.seed)
+        own = own_source_of_seed(generator, chosen.seed)
         reals = [real_source(name, generator) for name in real]
         others = [Samples(load_for(terminal, name, place).generator, kind=f"by {Path(name).stem}") for name in other_models]
         warnings = own_copies_in(terminal, reals, loaded)

@@ -184,6 +184,7 @@ def _run(
     from invert.cli.loading import load_for
     from invert.editing.library import check_names
     from invert.editing.setting import Setting
+    from invert.editing.steps import check_steps
     from invert.edits import edit_input
     from invert.reports import Report
 
@@ -194,6 +195,7 @@ def _run(
     check_names([direction.name for direction in directions])
     for name, _ in chosen.also:
         setting.direction(name)
+    check_steps(_later_steps(chosen, names[0]), setting)
     report = Report(folder, [str(one.source) for one in files])
     with terminal.progress("edit", len(files)) as bar:
         for done, one in enumerate(files):
@@ -203,6 +205,15 @@ def _run(
             bar.update(done + 1)
             _say_record(terminal, record)
     return report.records
+
+
+def _later_steps(chosen: EditOptions, direction: str) -> list[Any]:
+    """What these options would be in a pipeline, to be checked before a photo is projected."""
+    from invert.editing.steps import Mask, Until
+
+    steps: list[Any] = [] if chosen.mask is None else [Mask(*chosen.mask)]
+    steps += [] if chosen.paste is None else [chosen.paste]
+    return steps + ([Until(direction, chosen.reach, chosen.keep, chosen.max_strength, chosen.labels)] if chosen.has_rules else [])
 
 
 def _run_pipeline(

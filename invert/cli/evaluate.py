@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from invert.cli import options
+from invert.cli import evaluate_attribution, options
 from invert.cli.app import command
 from invert.cli.console import Terminal
 from invert.cli.loading import load_for
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 def build_app() -> typer.Typer:
     """The group of commands."""
     from invert.cli.evaluate_inversions import inversions, race
+    from invert.cli.evaluate_robustness import robustness
 
     app = typer.Typer(name="evaluate", help="Measure what methods do on pictures whose truth is known.", no_args_is_help=True)
     command(app, "methods")(methods)
     command(app, "edits")(edits)
     command(app, "inversions")(inversions)
     command(app, "race")(race)
+    command(app, "robustness")(robustness)
+    evaluate_attribution.register(app)
     return app
 
 

@@ -154,6 +154,10 @@ def convert(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")],
     layout: Annotated[str, typer.Option("--to", metavar="LAYOUT", help="native, rosinality, nvlabs.")] = "native",
     half: Annotated[bool, typer.Option("--half", help="Native files: 16-bit weights, half the size.")] = False,
+    content_box: Annotated[
+        str | None,
+        typer.Option("--content-box", metavar="L,T,R,B", help="Native files: the picture proper in a square with margins, in pixels."),
+    ] = None,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -163,6 +167,7 @@ def convert(
     Examples:
       invert models convert ffhq.pkl -o ffhq.safetensors
       invert models convert portraits64 --to rosinality -o portraits64.pt
+      invert models convert stylegan2-car-config-f.pkl -o cars.safetensors --content-box 0,64,512,448
     """
     from stylegan_core.checkpoints import catalog
     from stylegan_core.checkpoints.convert import convert as convert_file
@@ -170,14 +175,23 @@ def convert(
     terminal = Terminal(quiet=quiet)
     with DownloadBar(terminal, model) as download:
         source = catalog.find(model, progress=download)
-    if half:
-        import torch
+    import torch
 
-        written = convert_file(source, output, layout, dtype=torch.float16)
-    else:
-        written = convert_file(source, output, layout)
+    box = None if content_box is None else parse_box(content_box)
+    written = convert_file(source, output, layout, dtype=torch.float16 if half else torch.float32, content_box=box)
     for path in written:
         terminal.data(str(path))
+
+
+def parse_box(text: str) -> tuple[int, int, int, int]:
+    """'0,64,512,448' → (left, top, right, bottom). Raises UsageError."""
+    from stylegan_core.errors import UsageError
+
+    parts = text.split(",")
+    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--content-box {text!r}: four whole numbers left,top,right,bottom are needed, such as 0,64,512,448")
+    left, top, right, bottom = (int(part) for part in parts)
+    return left, top, right, bottom
 
 
 def describe(model: str, terminal: Terminal) -> dict[str, Any]:

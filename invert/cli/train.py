@@ -6,12 +6,14 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from invert.cli import options
+from invert.cli import train_options as choices
 from invert.cli.app import command
 from invert.cli.console import Terminal
 from invert.cli.exits import INTERRUPTED, TERMINATED
@@ -19,8 +21,6 @@ from invert.cli.exits import INTERRUPTED, TERMINATED
 if TYPE_CHECKING:
     from stylegan_core.progress import StepInfo
 
-RUN = "The run"
-LOSS = "The loss"
 WARM_START_DELAY_KIMG = 5.0  # the discriminator catches up for this long
 
 
@@ -63,52 +63,40 @@ def build_app() -> typer.Typer:
 
 def generator(
     output: options.Output,
-    data: Annotated[
-        str, typer.Option("--data", metavar="DIR|ZIP|NAME", help="Pictures, or the procedural portraits, ink, scenes.")
-    ] = "portraits",
-    preset: Annotated[
-        str,
-        typer.Option("--preset", "--cfg", metavar="NAME", rich_help_panel=RUN,
-                     help="portraits64, small, config-e, config-f, stylegan1-a … f, stylegan3-t, stylegan3-r."),
-    ] = "portraits64",
-    resolution: Annotated[
-        int | None,
-        typer.Option("--resolution", metavar="R", help="Side in pixels (default: 64, or the pictures' own)."),
-    ] = None,
-    count: Annotated[int, typer.Option("--count", metavar="N", help="How many procedural pictures.")] = 50_000,
-    kimg: Annotated[float | None, typer.Option("--kimg", metavar="N", help="Length in 1000 images.", rich_help_panel=RUN)] = None,
-    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="Images per step.", rich_help_panel=RUN)] = None,
-    micro_batch: Annotated[int | None, typer.Option("--micro-batch", metavar="N", help="Images per pass.", rich_help_panel=RUN)] = None,
-    lr: Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate.", rich_help_panel=LOSS)] = None,
-    gamma: Annotated[float | None, typer.Option("--gamma", metavar="X", help="Weight of R1.", rich_help_panel=LOSS)] = None,
-    channel_base: Annotated[int | None, typer.Option("--channel-base", "--cbase", metavar="N", help="Width.", rich_help_panel=RUN)] = None,
-    channel_max: Annotated[int | None, typer.Option("--channel-max", "--cmax", metavar="N", help="Most.", rich_help_panel=RUN)] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Show pictures mirrored half of the time.")] = False,
-    precision: Annotated[str | None, typer.Option("--precision", metavar="NAME", help="fp32 or bf16.", rich_help_panel=RUN)] = None,
-    snapshot_kimg: Annotated[
-        float | None, typer.Option("--snapshot-kimg", metavar="N", help="A snapshot this often.", rich_help_panel=RUN)
-    ] = None,
-    transfer: Annotated[
-        str | None,
-        typer.Option("--transfer", "--resume", metavar="NAME|FILE", help="Start from these weights (fine-tuning)."),
-    ] = None,
-    warm_start_kimg: Annotated[
-        float,
-        typer.Option("--warm-start-kimg", metavar="N", help="First regress portraits from the numbers they are drawn from, this long."),
-    ] = 0,
-    noise_delay_kimg: Annotated[
-        float,
-        typer.Option("--noise-delay-kimg", metavar="N", help="No noise inputs for this long.", rich_help_panel=LOSS),
-    ] = 0,
-    anchor_weight: Annotated[
-        float,
-        typer.Option("--anchor-weight", metavar="X", help="Hold portraits to the numbers they are drawn from.", rich_help_panel=LOSS),
-    ] = 0,
-    growing_kimg: Annotated[
-        float | None,
-        typer.Option("--growing-kimg", metavar="N", help="stylegan1: every size, and every fade, this long.", rich_help_panel=RUN),
-    ] = None,
-    compile_: Annotated[bool, typer.Option("--compile", help="torch.compile; starts slower, runs faster.", rich_help_panel=RUN)] = False,
+    data: choices.Data = "portraits",
+    preset: choices.PresetName = "portraits64",
+    resolution: choices.Resolution = None,
+    channels: choices.Channels = None,
+    cond: choices.Cond = False,
+    count: choices.Count = 50_000,
+    kimg: choices.Kimg = None,
+    batch: choices.Batch = None,
+    micro_batch: choices.MicroBatch = None,
+    precision: choices.Precision = None,
+    snapshot_kimg: choices.SnapshotKimg = None,
+    compile_: choices.Compile = False,
+    checkpoint_activations: choices.CheckpointActivations = False,
+    tensorboard: choices.TensorBoard = False,
+    channel_base: choices.ChannelBase = None,
+    channel_max: choices.ChannelMax = None,
+    loss: choices.Loss = None,
+    d_steps: choices.DSteps = None,
+    lr: choices.Lr = None,
+    gamma: choices.Gamma = None,
+    r2_gamma: choices.R2Gamma = None,
+    pl_weight: choices.PlWeight = None,
+    mixing_prob: choices.MixingProb = None,
+    growing_kimg: choices.GrowingKimg = None,
+    noise_delay_kimg: choices.NoiseDelayKimg = 0,
+    anchor_weight: choices.AnchorWeight = 0,
+    mirror: choices.Mirror = False,
+    augment: choices.Augment = None,
+    augment_p: choices.AugmentP = None,
+    target: choices.Target = None,
+    ada_kimg: choices.AdaKimg = None,
+    transfer: choices.Transfer = None,
+    freeze_d: choices.FreezeD = None,
+    warm_start_kimg: choices.WarmStartKimg = 0,
     device: options.Device = "auto",
     seed: options.Seed = 0,
     threads: options.Threads = None,
@@ -121,50 +109,67 @@ def generator(
     \b
     Examples:
       invert train generator -o runs/portraits64 --warm-start-kimg 600 --anchor-weight 10 --kimg 150
-      invert train generator -o runs/cats --data cats.zip --preset small --resolution 128 --gamma 1
-      invert train generator -o runs/ink --data ink --transfer portraits64 --kimg 60
+      invert train generator -o runs/cats --data cats.zip --preset auto --resolution 256 --mirror
+      invert train generator -o runs/ink --data ink --transfer portraits64 --freeze-d 4 --augment bgc --kimg 60
+      invert train generator -o runs/cars --data cars/ --resolution 384x512 --preset small --dry-run
       invert train generator -o runs/sg1 --preset stylegan1-f --resolution 32 --cbase 4096 --kimg 300
     """
+    from invert.cli import training
+    from stylegan_core.data.images import parse_size
     from stylegan_core.networks.acceleration import check_compiler
     from stylegan_core.runtime import resolve_device, set_threads
-    from stylegan_core.training.config import preset_config
+    from stylegan_core.training.distributed import announced_processes, start_processes
 
-    terminal = Terminal(quiet=quiet)
+    terminal, processes = Terminal(quiet=quiet), announced_processes()
     where = resolve_device(device)
-    place = str(where)
     if compile_:
         check_compiler(where)
     set_threads(threads)
-    pictures = open_data(data, resolution=resolution, count=count)
-    asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "r1_gamma": gamma, 
-             "precision": precision, "snapshot_kimg": snapshot_kimg, "growing_kimg": growing_kimg,
-             "channel_base": channel_base, "channel_max": channel_max}  # fmt: skip
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    given.update(noise_delay_kimg=noise_delay_kimg, anchor_weight=anchor_weight, compile=compile_)
-    if warm_start_kimg > 0:
-        given["generator_delay_kimg"] = WARM_START_DELAY_KIMG
-    config = preset_config(preset, resolution=pictures.resolution, seed=seed, mirror=mirror, **given)
-    networks = None
-    if transfer is not None:
-        networks, config = networks_to_start_from(transfer, config)
+    networks = {} if transfer is None else training.networks_of(transfer)
+    start = networks.get("G")
+    size = parse_size(resolution) if resolution is not None else start.img_shape if start is not None else None
+    pictures = training.open_data(data, size=size, count=count, cond=cond,
+                                  channels=channels or (3 if start is None else start.img_channels))  # fmt: skip
+    given = dict(kimg=kimg, batch=batch, micro_batch=micro_batch, precision=precision, snapshot_kimg=snapshot_kimg, compile=compile_,
+                 checkpoint_activations=checkpoint_activations, loss=loss, d_steps=d_steps, lr=lr, r1_gamma=gamma, r2_gamma=r2_gamma,
+                 pl_weight=pl_weight, mixing_prob=mixing_prob, noise_delay_kimg=noise_delay_kimg, anchor_weight=anchor_weight,
+                 mirror=mirror, augment=augment, augment_p=augment_p, ada_target=target, ada_kimg=ada_kimg, freeze_d=freeze_d, seed=seed,
+                 growing_kimg=growing_kimg, generator_delay_kimg=WARM_START_DELAY_KIMG if warm_start_kimg > 0 else None)  # fmt: skip
+    config = training.configuration(preset, pictures, networks, processes=processes, channel_base=channel_base, channel_max=channel_max,
+                                    given=given)  # fmt: skip
     if dry_run:
-        terminal.json({"training": config.to_dict(), "data": pictures.name, "device": place, "output": str(output)})
+        terminal.json({"training": config.to_dict(), "data": pictures.name, "device": str(where), "output": str(output),
+                       "needs": training.plan(config, where, processes)})  # fmt: skip
         return
-    from stylegan_core.training.distributed import start_processes
-    from stylegan_core.training.growing import nimg_at
-    from stylegan_core.training.loop import train_generator
-
-    start_processes(place)
-    stopper = Stopper()
+    training.check_memory(config, preset, where, processes)
+    place, stopper = start_processes(str(where)), Stopper()
     features = features_of(pictures).to(place) if warm_start_kimg > 0 or anchor_weight > 0 else None
     if warm_start_kimg > 0:
         networks = warm_networks(config, pictures, output, warm_start_kimg, features, place, stopper, terminal)
-    with stopper.listening(), terminal.progress("train", config.kimg) as bar:
+    run_training(config, pictures, output, networks, features, place, stopper, terminal, tensorboard=tensorboard)
+
+
+def run_training(
+    config: Any, pictures: Any, output: Path, networks: dict[str, Any], features: Any, place: str, stopper: Stopper, terminal: Terminal,
+    *, tensorboard: bool,
+) -> None:  # fmt: skip
+    """Trains until the end or a signal."""
+    from contextlib import closing, nullcontext
+
+    from stylegan_core.training.distributed import rank
+    from stylegan_core.training.growing import nimg_at
+    from stylegan_core.training.loop import train_generator
+    from stylegan_core.training.tensorboard import TensorBoardLog
+
+    board = TensorBoardLog(output / "tensorboard", partial(nimg_at, config)) if tensorboard and rank() == 0 else None
+    with stopper.listening(), terminal.progress("train", config.kimg) as bar, closing(board) if board else nullcontext():
 
         def callback(info: StepInfo) -> bool:
             losses = ", ".join(f"{name} {value.float().mean():.3f}" for name, value in list(info.parts.items())[:2])
             seen = nimg_at(config, info.step) / 1000
             bar.update(seen, note=f"{seen:.1f} kimg, {losses}")
+            if board is not None:
+                board(info)
             return not stopper.exit_code
 
         newest = train_generator(config, pictures, output, device=place, transfer=networks, features=features, callback=callback)
@@ -181,6 +186,9 @@ def features_of(pictures: Any) -> Any:
 
     if not hasattr(pictures, "normals"):
         raise UsageError("--warm-start-kimg and --anchor-weight work with --data portraits or ink, drawn from known numbers")
+    if pictures.c_dim or pictures.channels != 3 or pictures.shape[0] != pictures.shape[1]:
+        raise UsageError("--warm-start-kimg and --anchor-weight work with square RGB portraits without labels; leave --cond, --channels "
+                         "and --resolution HxW out, or these two")  # fmt: skip
     return load_features("portraits-features")
 
 
@@ -255,37 +263,3 @@ def features(
     terminal.say(f"weights: {path}; figures: {path.with_suffix('.json')}")
     if stopper.exit_code:
         raise typer.Exit(stopper.exit_code)
-
-
-def open_data(data: str, *, resolution: int | None, count: int) -> Any:
-    """The pictures that --data names."""
-    from stylegan_core.data import images
-
-    if data == "portraits":
-        return images.portraits(count, resolution or 64)
-    if data == "ink":
-        return images.portraits(count, resolution or 64, style="ink")
-    if data == "scenes":
-        return images.scenes(count, resolution or 64)
-    return images.open_images(data, resolution=resolution)
-
-
-def networks_to_start_from(name: str, config: Any) -> tuple[dict[str, Any], Any]:
-    """{"G", "D"} of a checkpoint and the configuration with their sizes; no D where neither it nor its run has one."""
-    from dataclasses import replace
-
-    from stylegan_core.checkpoints.registry import load_discriminator, load_generator
-    from stylegan_core.errors import CheckpointError
-    from stylegan_core.training.growing import grown
-
-    start = load_generator(name)
-    networks = {"G": start}
-    config = replace(config, generator=grown(start.config))
-    try:
-        path = Path(name)  # a run keeps the discriminator of snapshot-<kimg> beside it
-        beside = path.with_name(path.name.replace("snapshot-", "discriminator-"))
-        networks["D"] = load_discriminator(beside if path.exists() and beside.exists() else name)
-        config = replace(config, discriminator=grown(networks["D"].config))
-    except CheckpointError:
-        pass
-    return networks, config.validate()

@@ -8,7 +8,9 @@ import typer
 
 from invert.cli import options
 from invert.cli.console import Terminal
-from invert.cli.train import LOSS, RUN, Stopper, open_data
+from invert.cli.train import Stopper
+from invert.cli.train_options import LOSS, RUN
+from invert.cli.training import open_data
 
 if TYPE_CHECKING:
     from stylegan_core.progress import StepInfo
@@ -113,7 +115,7 @@ def encoder(
     place = resolve_device(device)
     set_threads(threads)
     loaded: LoadedModel = load_for(terminal, model, place)
-    pictures = None if data is None else open_data(data, resolution=loaded.generator.img_resolution, count=count)
+    pictures = None if data is None else open_data(data, size=loaded.generator.img_shape, count=count)
     asked = {"kimg": kimg, "batch": batch, "micro_batch": micro_batch, "lr": lr, "decay_kimg": decay_kimg, "augment_prob": augment,
              "precision": precision, "snapshot_kimg": snapshot_kimg, "source_transform": transform,
              "backbone_start": backbone_start}  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,8 @@ def orthogonalise(
     """The direction that leaves the readings of all others as they are: conditional manipulation (InterFaceGAN Sec. 3.2).
 
     The normals of the others are projected out of the vector, all at once, whatever their number and angles; the result is read
-    by the same normal and is scaled so that strength 1 still moves that reading by 1. covariance: [D, D] of latents in this
+    by the same normal and is scaled so that strength 1 still moves that reading by 1. A direction that moves along another vector
+    than its normal, such as a conditional one, keeps that vector as far as the others allow. covariance: [D, D] of latents in this
     space, flattened; with it the projection is the one along which latents move least in standard deviations (Mahalanobis)
     instead of in length. None = length, as in the paper. Raises DirectionError when nothing would be left.
     """
@@ -39,7 +41,8 @@ def orthogonalise(
     def spread(rows: Tensor) -> Tensor:
         return rows if covariance is None else rows @ covariance.to(rows)
 
-    start, ways = spread(own[None])[0], spread(held)
+    start = spread(own[None])[0] if direction.normal is None else direction.vector.flatten().double()
+    ways = spread(held)
     solved = torch.linalg.lstsq(held @ ways.T, (held @ start)[:, None], driver="gelsd").solution[:, 0]
     vector = start - solved @ ways
     reading = float(own @ vector)
@@ -47,7 +50,10 @@ def orthogonalise(
         names = ", ".join(other.name for other in others)
         raise DirectionError(f"direction {direction.name!r}: nothing is left of it when {names} are held; hold fewer")
     vector = (vector / reading).view_as(direction.vector).to(direction.vector)
-    held_names = {"held": [other.name for other in others], "metric": "length" if covariance is None else "standard deviations"}
+    held_names: dict[str, Any] = {"held": [other.name for other in others]}
+    held_names["metric"] = "length" if covariance is None else "standard deviations"
+    if "conditional" in direction.provenance:
+        held_names["before"] = direction.provenance["conditional"]
     return replace(
         direction,
         name=name or direction.name,

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from invert.editing.direction import UNITS, Direction
 from stylegan_core.checkpoints.contents import open_contents
@@ -44,7 +44,7 @@ def save_direction(direction: Direction, path: str | os.PathLike[str]) -> None:
     text = json.dumps(facts, ensure_ascii=False, allow_nan=False, sort_keys=True)
     header = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "direction": text}
     with atomic_write(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        temporary.write_bytes(save(tensors, header))
 
 
 def is_direction_file(path: Path) -> bool:

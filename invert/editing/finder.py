@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -51,4 +51,7 @@ def finder(name: str, **options: Any) -> Finder:
     unknown = [key for key in given if key not in known]
     if unknown:
         raise UsageError(f"method {name}: it has no option {unknown[0]!r}; it has {', '.join(known)}")
+    needed = [part.name for part in fields(kind) if part.default is MISSING and part.default_factory is MISSING and part.name not in given]
+    if needed:
+        raise UsageError(f"method {name} needs {needed[0]} (--{needed[0]})")
     return kind(**given)  # type: ignore[no-any-return]

@@ -93,6 +93,10 @@ def parse_rows(rows: str | Sequence[int] | None, generator: Generator) -> tuple[
     """
     if rows is None or rows == "all":
         return None
+    if isinstance(rows, int):
+        rows = (rows,)
+    if not isinstance(rows, (str, Sequence)):
+        raise UsageError(f"rows {rows!r}: a text or a list is needed, such as coarse or 0-3")
     last = generator.num_ws - 1
     allowed = f"coarse, middle, fine, all, or rows from 0 to {last} such as 0-3,{last}"
     found: list[int] = []

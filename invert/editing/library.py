@@ -18,6 +18,7 @@ from stylegan_core.files import display
 from stylegan_core.generator import Generator
 
 PACKAGE, FOLDER = "invert", "pretrained"
+PUBLISHED = (".npy", ".npz", ".pt", ".pth")
 
 
 def bundled_folder() -> Path:
@@ -48,6 +49,8 @@ def find_direction(name: str, generator: Generator, model_sha256: str, *, model:
     unknown name with what is meant.
     """
     path = Path(name)
+    if path.suffix.lower() in PUBLISHED and path.is_file():
+        raise UsageError(f"{display(path)} is no direction file yet; `invert directions import {display(path)}` makes one of it")
     if path.is_file() or name.endswith(SUFFIX):
         return _fitting(load_direction(path), generator, model_sha256, model, is_related)
     match = re.fullmatch(r"([\w.]+):(\d{1,6})", name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn.functional import interpolate
 from invert.editing.stylespace import load_region
 from stylegan_core.errors import UsageError
 from stylegan_core.generator import Generator
+from stylegan_core.images import fit_mask, load_mask
 from stylegan_core.inversion import Inversion
 from stylegan_core.weight_deltas import call_with
 
@@ -35,6 +37,18 @@ def render_masked(
     if through == "pixels":
         return torch.lerp(original.render(generator), edited.render(generator), region.expand(len(edited), -1, -1, -1))
     return torch.cat([_through_features(original[i], edited[i], region, generator) for i in range(len(edited))])
+
+
+def region_of(mask: Tensor | str | os.PathLike[str], geometry: Mapping[str, Any], generator: Generator) -> Tensor:
+    """[1, 1, *img_shape]: a mask as large as the photo is cut and turned as the photo was (geometry), any other is of the aligned square.
+
+    Raises UsageError, ImageError.
+    """
+    region = mask if isinstance(mask, Tensor) else load_mask(mask)
+    size = geometry.get("source_size")
+    if size is not None and region.ndim == 4 and list(region.shape[:1:-1]) == list(size):
+        region = fit_mask(region, geometry)
+    return load_region(region, generator)
 
 
 def _through_features(original: Inversion, edited: Inversion, region: Tensor, generator: Generator) -> Tensor:

@@ -17,6 +17,8 @@ from stylegan_core.generator import Generator
 from stylegan_core.inversion import Inversion
 from stylegan_core.latent import Latent
 
+NO_SOURCE = "{} is neither a picture, an inversion nor seed:NUMBER"
+
 
 @dataclass
 class Setting:
@@ -37,7 +39,7 @@ class Setting:
     def direction(self, direction: Direction | str, *, rows: Any = None, hold: Any = ()) -> Direction:
         """A direction by name, file or as it is; held conditions first, then the rows. Raises UsageError, DirectionError."""
         found = self._direction(direction)
-        names = [hold] if isinstance(hold, (str, Direction)) else list(hold)
+        names = list(hold) if isinstance(hold, (list, tuple)) else [hold]
         if names:
             found = orthogonalise(found, [self._direction(other) for other in names])
         return restrict(found, rows, self.generator)
@@ -46,10 +48,18 @@ class Setting:
         """An inversion as it is, from its file, 'seed:5', or a picture, which is projected. Raises InversionError, ImageError."""
         if isinstance(source, Inversion):
             return self.checked(source, "the inversion")
-        name = os.fspath(source)
+        name = _name_of(source)
         if name not in self._inversions:
             self._inversions[name] = self.checked(self._load(name), display(name))
         return self._inversions[name]
+
+    def check_source(self, source: Inversion | str | os.PathLike[str]) -> None:
+        """Whether `inversion` can find the source, without projecting a picture. Raises UsageError, InversionError."""
+        name = "" if isinstance(source, Inversion) else _name_of(source)
+        if isinstance(source, Inversion) or name.startswith("seed:") or name.endswith((".safetensors", ".npz")):
+            self.inversion(source)
+        elif not Path(name).is_file():
+            raise UsageError(NO_SOURCE.format(display(name)))
 
     def checked(self, inversion: Inversion, name: str) -> Inversion:
         """An inversion of this model; one of a related model is taken for its own where that is allowed. Raises InversionError."""
@@ -69,6 +79,9 @@ class Setting:
         if isinstance(direction, Direction):
             direction.check(self.generator, None if self.is_related else self.model.sha256)
             return direction
+        direction = os.fspath(direction) if isinstance(direction, os.PathLike) else direction
+        if not isinstance(direction, str):
+            raise UsageError(f"direction {direction!r} is of the type {type(direction).__name__}; a name, a file or a Direction is needed")
         if direction not in self._directions:
             self._directions[direction] = find_direction(
                 direction, self.generator, self.model.sha256, model=self.model.name, is_related=self.is_related
@@ -82,7 +95,7 @@ class Setting:
         if name.endswith((".safetensors", ".npz")):
             return Inversion.load(name)
         if not Path(name).is_file():
-            raise UsageError(f"{display(name)} is neither a picture, an inversion nor seed:NUMBER")
+            raise UsageError(NO_SOURCE.format(display(name)))
         from invert.api import project
 
         inversion = project(name, self.generator, **self.project)
@@ -99,3 +112,9 @@ class Setting:
             latent = Latent.sample(self.generator, seeds, c=c).lower(self.generator, to="w")
         facts = {"model": self.model.name, "model_sha256": self.model.sha256, "space": "w", "seed": number}
         return Inversion(latent, metadata=facts)
+
+
+def _name_of(source: Any) -> str:
+    if not isinstance(source, (str, os.PathLike)):
+        raise UsageError(f"{source!r} is of the type {type(source).__name__}; an inversion, its file, a picture or seed:NUMBER is needed")
+    return os.fspath(source)

@@ -43,12 +43,12 @@ def apply_until(
     *,
     reached: Rule | None = None,
     bounds: Sequence[Rule] = (),
-    max_strength: float = MAX_STRENGTH,
+    max_strength: float | None = None,
 ) -> Outcome:
     """The smallest strength from 0 at which `reached` is at least 0, or the largest at which all `bounds` are at least 0.
 
-    inversion: one image. reached: None = go on until a bound. max_strength: its sign says which way. Strengths are looked at in steps
-    and then halved, so a score that rises and falls within a step may be missed.
+    inversion: one image. reached: None = go on until a bound. max_strength: its sign says which way; None = 5, the way that brings the
+    score nearer. Strengths are looked at in steps and then halved, so a score that rises and falls within a step may be missed.
     """
     if len(inversion) != 1:
         raise UsageError(f"an edit with a rule takes one image, not {len(inversion)}; edit them one by one")
@@ -58,13 +58,19 @@ def apply_until(
         raise UsageError("max_strength 0: a number above 0 (or below, for the other way) is needed")
     unedited = inversion.render(generator).clamp(-1, 1)
 
+    def picture(strength: float) -> Tensor:
+        return direction.apply(inversion, strength, generator=generator).render(generator).clamp(-1, 1)
+
     def state(strength: float) -> str:
-        images = direction.apply(inversion, strength, generator=generator).render(generator).clamp(-1, 1)
+        images = picture(strength)
         if any(float(bound(images, unedited)) < 0 for bound in bounds):
             return "bound"
         return "reached" if reached is not None and float(reached(images, unedited)) >= 0 else "limit"
 
     low, reason = 0.0, state(0.0)
+    if max_strength is None:
+        is_up = reached is None or float(reached(picture(1.0), unedited)) >= float(reached(picture(-1.0), unedited))
+        max_strength = MAX_STRENGTH if is_up else -MAX_STRENGTH
     if reason == "limit":
         sign, steps = (1 if max_strength > 0 else -1), max(1, round(abs(max_strength) / STEP))
         for k in range(1, steps + 1):
@@ -131,7 +137,7 @@ class Identity:
 
 def parse_rule(text: str, features: Any) -> Rule:
     """'smile>=0.8', 'smile<=-0.5', 'distance<=0.3', 'identity>=0.9' → a rule. features: `FeatureScorer`. Raises UsageError."""
-    match = re.fullmatch(r"\s*([A-Za-z_][\w-]*)\s*(>=|<=)\s*(-?\d+(?:\.\d+)?)\s*", text)
+    match = re.fullmatch(r"\s*([A-Za-z_][\w-]*)\s*(>=|<=)\s*(-?\d+(?:\.\d+)?)\s*", str(text))
     if match is None:
         raise UsageError(f"rule {text!r}: write smile>=0.8, age<=0, distance<=0.3 or identity>=0.9")
     name, sign, value = match[1], match[2], float(match[3])

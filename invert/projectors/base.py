@@ -86,7 +86,7 @@ class Problem:
 
     target: [N, C, H, W] on the generator's device, in its dtype. mask: [N, 1, H, W] or None. samples: w of this
     generator. largest_side: to which pictures are shrunk for the perceptual distance; None = as they are. encode: pictures →
-    ws of an encoder; None = there is none.
+    ws of an encoder; None = there is none. saturates: see `Goal`.
     """
 
     generator: Generator
@@ -97,12 +97,14 @@ class Problem:
     seed: int
     largest_side: int | None = None
     encode: Callable[[Tensor], Tensor] | None = None
+    saturates: bool = False
 
     def goal(self, image: Tensor) -> Goal:
         """What the candidates of these images (rows of the target, [M]) are compared with."""
         image = image.to(self.target.device)
         mask = None if self.mask is None else self.mask[image]
-        return Goal(self.target[image], mask, self.measure, self.largest_side, self.samples.prior, self.samples.p_prior, self.encode)
+        return Goal(self.target[image], mask, self.measure, self.largest_side, self.samples.prior, self.samples.p_prior, self.encode,
+                    self.saturates)
 
     def objective(self, image: Tensor, weights: Mapping[str, float]) -> Objective:
         """The sum of these terms for the candidates of these images."""

@@ -122,6 +122,7 @@ def residuals(goal: Goal, terms: Mapping[str, float]) -> Callable[[Tensor], Tens
     kept = None if measure is None else measure.features(shrink(goal.target, goal.largest_side))
 
     def of(images: Tensor) -> Tensor:
+        images = goal.seen(images)
         difference = images - goal.target
         parts = []
         levels = pyramid(difference, goal.mask)

@@ -1,8 +1,8 @@
 """Second-order steps in W and in the noise maps together: the most likely w once random noise is counted as what it is.
 
-A sample with random noise is G(w, n) with w and n from laws that are known, here both standard normal in white coordinates.
-Distances that look at w alone take the noise for an error of the picture; the posterior mode of (w, n) lets each pixel count as
-much as noise leaves it (Gauss–Newton on the joint log-density; its linear system, as wide as the picture, by conjugate gradients).
+A sample with random noise is G(w, n), n standard normal and w nearly so in white coordinates. Distances that look at w alone take
+the noise for an error of the picture; the posterior mode of (w, n) lets each pixel count as much as noise leaves it. Its
+Gauss–Newton steps are linear least squares as wide as the picture, solved by conjugate gradients.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from torch import Tensor
 from invert.projectors.base import Candidates, Problem, Progress, rendered
 from invert.projectors.coordinates import Coordinates
 from invert.projectors.gauss_newton import jacobian
-from stylegan_core.latent import Latent
 
 LENGTHS = (1.0, 0.5, 0.25, 0.125, 0.0625)  # of a step, tried in this order until the density grows
-SOLVED = 1e-4  # residual of the linear system, relative, at which conjugate gradients stop
+SOLVED = 1e-4  # gradient of the linear problem, relative, at which conjugate gradients stop
 
 Function = Callable[[Tensor, Tensor], Tensor]
 
@@ -28,17 +27,15 @@ Function = Callable[[Tensor, Tensor], Tensor]
 class Posterior:
     """One phase of a projection: minimises ‖target − G(x, n)‖² / σ² + ‖x‖² + ‖n‖² over white coordinates x of w and noise n.
 
-    share: of the run's steps. first_sigma, last_sigma: σ, in units of pictures in [-1, 1], falls from the one to the other over
-    the first half of the steps and stays; small ones trust the linear model more than it deserves. cg_steps: at most, for each
-    linear system. tolerance: an image is finished when a step at the last σ gains less than this share. largest_side: the phase
-    is left out for larger pictures. It is for W alone: where w+ is asked for, w is no sample and its noise would hide that.
+    share: of the run's steps. first_sigma, last_sigma: σ, in units of pictures in [-1, 1], falls from the one to the other; with
+    a small one at once the linear model is trusted too far. cg_steps: at most, for each linear problem. largest_side: the phase is
+    left out for larger pictures. It is for W alone: where w+ is asked for, w is no sample and its noise would hide that.
     """
 
     share: float
     first_sigma: float = 0.04
-    last_sigma: float = 0.02
+    last_sigma: float = 0.01
     cg_steps: int = 60
-    tolerance: float = 0.02
     largest_side: int = 128
     terms: Mapping[str, float] = field(default_factory=dict, init=False)
     space: str = field(default="w", init=False)
@@ -46,106 +43,101 @@ class Posterior:
 
     def run(self, problem: Problem, start: Candidates, num_steps: int, progress: Progress) -> Candidates:
         """start: the candidates in W, no pose. Returns them moved, noise maps too, in the same order."""
-        result, going = start, list(range(len(start)))
-        ramp = max(num_steps // 2, 1)
+        rows = [start.rows(torch.tensor([row])) for row in range(len(start))]
         for step in range(num_steps):
-            sigma = self.first_sigma * (self.last_sigma / self.first_sigma) ** min(step / ramp, 1.0)
-            losses, pictures, moved = [], [], []
-            for row in going:
-                one, loss, gain, picture = self._step(problem, result.rows(torch.tensor([row])), sigma)
-                result = result.with_rows(torch.tensor([row]), one)
-                losses.append(loss)
-                pictures.append(picture)
-                if step < ramp or gain > self.tolerance:
-                    moved.append(row)
-            progress.report(result.rows(torch.tensor(going)), torch.stack(losses), {}, torch.cat(pictures))
-            going = moved
-            if progress.is_stopped or not going:
+            sigma = self.first_sigma * (self.last_sigma / self.first_sigma) ** (step / max(num_steps - 1, 1))
+            moved = [self._step(problem, one, sigma) for one in rows]
+            rows = [one for one, _, _ in moved]
+            start = start.with_rows(torch.arange(len(rows)), joined(rows))
+            progress.report(start, torch.stack([loss for _, loss, _ in moved]), {}, torch.cat([picture for _, _, picture in moved]))
+            if progress.is_stopped:
                 break
-        return result
+        return start
 
     @torch.no_grad()
-    def _step(self, problem: Problem, one: Candidates, sigma: float) -> tuple[Candidates, Tensor, float, Tensor]:
-        """One candidate → (moved, its loss [], share of the loss gained, its picture)."""
+    def _step(self, problem: Problem, one: Candidates, sigma: float) -> tuple[Candidates, Tensor, Tensor]:
+        """One candidate → (moved, its loss [], its picture)."""
         coordinates = Coordinates.of("white", one.latent.space, problem)
         goal = problem.goal(one.image)
         weight = 1.0 if goal.mask is None else goal.mask.sqrt()
         x, n = coordinates.encode(one.latent.value), flat(one.noise)
 
-        def moved(x: Tensor, n: Tensor) -> tuple[Latent, dict[str, Tensor]]:
-            return replace(one.latent, value=coordinates.decode(x)), unflat(n, one.noise)
+        def picture(x: Tensor, n: Tensor) -> tuple[Candidates, Tensor]:
+            latent, noise = replace(one.latent, value=coordinates.decode(x)), unflat(n, one.noise)
+            return replace(one, latent=latent, noise=noise), rendered(problem.generator, latent, noise, None)
 
         def residual(x: Tensor, n: Tensor) -> Tensor:
-            latent, noise = moved(x, n)
-            return ((goal.target - rendered(problem.generator, latent, noise, None)) * weight).flatten()
+            return ((goal.seen(picture(x, n)[1]) - goal.target) * weight).flatten()
 
         def loss(x: Tensor, n: Tensor) -> Tensor:
             return residual(x, n).square().sum() / sigma**2 + x.square().sum() + n.square().sum()
 
         before = loss(x, n)
-        far_x, far_n = most_likely(residual, x, n, sigma, self.cg_steps, problem.generator.img_resolution)
+        dx, dn = likeliest_step(residual, x, n, sigma, self.cg_steps, problem.generator.img_resolution)
         for length in LENGTHS:
-            new_x, new_n = torch.lerp(x, far_x, length), torch.lerp(n, far_n, length)
-            after = loss(new_x, new_n)
+            after = loss(x + length * dx, n + length * dn)
             if after < before:
-                break
-        else:
-            new_x, new_n, after = x, n, before
-        latent, noise = moved(new_x, new_n)
-        gain = float((before - after) / before)
-        return replace(one, latent=latent, noise=noise), after, gain, rendered(problem.generator, latent, noise, None)
+                moved, image = picture(x + length * dx, n + length * dn)
+                return moved, after, image
+        return one, before, picture(x, n)[1]
 
 
-def most_likely(residual: Function, x: Tensor, n: Tensor, sigma: float, num_steps: int, resolution: int) -> tuple[Tensor, Tensor]:
-    """The mode of the density with the residual made linear at (x, n): u = −Jᵀ(JJᵀ + σ²)⁻¹(r − Ju), conjugate gradients inside.
+def likeliest_step(residual: Function, x: Tensor, n: Tensor, sigma: float, num_steps: int, resolution: int) -> tuple[Tensor, Tensor]:
+    """(dx, dn) that minimise ‖r + J(dx, dn)‖² / σ² + ‖x + dx‖² + ‖n + dn‖², as far as num_steps of conjugate gradients go.
 
-    x: [1, k], its columns of J are computed and help as a preconditioner. n: [m]. residual: (x, n) → [values].
+    x: [1, k]; its columns of J are computed, and precondition. n: [m]. residual: (x, n) → r [values].
     """
     at_point = torch.func.vjp(residual, x, n)
     r, pull = at_point[0], at_point[1]
+    columns = jacobian(lambda value: residual(value, n)[None], x, resolution) / sigma  # [k, values]
+    normal = columns @ columns.t()
+    normal.diagonal().add_(1.0)
+    factor = torch.linalg.cholesky(normal)  # dx = factor⁻ᵀ y has unit curvature where n stands still
 
-    def push(dx: Tensor, dn: Tensor) -> Tensor:
-        return torch.func.jvp(residual, (x, n), (dx, dn))[1]
+    def to_x(y: Tensor) -> Tensor:
+        return torch.linalg.solve_triangular(factor.t(), y[:, None], upper=True)[:, 0]
 
-    columns = jacobian(lambda value: residual(value, n)[None], x, resolution)  # [k, values]
-    signs = torch.randint(0, 2, n.shape, generator=torch.Generator().manual_seed(0)).to(n) * 2 - 1
-    diagonal = push(torch.zeros_like(x), signs).square().mean() + sigma**2  # of JJᵀ + σ², that of x left out
-    small = columns @ columns.t()
-    small.diagonal().add_(diagonal)
-    factor = torch.linalg.cholesky(small)
+    def forward(step: Tensor) -> Tensor:
+        dx, dn = to_x(step[: len(factor)]), step[len(factor) :]
+        return torch.cat([torch.func.jvp(residual, (x, n), (dx[None], dn))[1] / sigma, dx, dn])
 
-    def preconditioned(v: Tensor) -> Tensor:
-        return (v - columns.t() @ torch.cholesky_solve((columns @ v)[:, None], factor)[:, 0]) / diagonal
+    def backward(value: Tensor) -> Tensor:
+        shown, dx, dn = value.split([len(r), len(factor), len(n)])
+        slope_x, slope_n = pull(shown / sigma)
+        slope = torch.linalg.solve_triangular(factor, (slope_x[0] + dx)[:, None], upper=False)[:, 0]
+        return torch.cat([slope, slope_n + dn])
 
-    def system(v: Tensor) -> Tensor:
-        return push(*pull(v)) + sigma**2 * v
-
-    solution = conjugate_gradients(system, r - push(x, n), preconditioned, num_steps)
-    far_x, far_n = pull(solution)
-    return -far_x, -far_n
+    solution = least_squares(forward, backward, -torch.cat([r / sigma, x[0], n]), num_steps)
+    return to_x(solution[: len(factor)])[None], solution[len(factor) :]
 
 
-def conjugate_gradients(matrix: Callable[[Tensor], Tensor], goal: Tensor, preconditioner: Callable[[Tensor], Tensor],
-                        num_steps: int) -> Tensor:
-    """Solves matrix(v) = goal for a symmetric positive matrix; returns the best of the iterates (Hestenes and Stiefel 1952)."""
-    solution = torch.zeros_like(goal)
-    rest, best, least = goal.clone(), solution, goal.norm()
-    enough = SOLVED * least
-    guess = preconditioner(rest)
-    direction, product = guess, rest @ guess
+def least_squares(forward: Callable[[Tensor], Tensor], backward: Callable[[Tensor], Tensor], goal: Tensor, num_steps: int) -> Tensor:
+    """v that minimises ‖forward(v) − goal‖², from 0, never worse than 0 (CGLS: Hestenes and Stiefel 1952, Sec. 10).
+
+    forward: linear; backward: its adjoint.
+    """
+    rest = goal
+    slope = backward(rest)
+    solution, direction = torch.zeros_like(slope), slope
+    steepness = begin = slope @ slope
     for _ in range(num_steps):
-        image = matrix(direction)
-        length = product / (direction @ image)
+        if not steepness > SOLVED**2 * begin:
+            break
+        image = forward(direction)
+        length = steepness / (image @ image)
         solution = solution + length * direction
         rest = rest - length * image
-        if rest.norm() < least:
-            best, least = solution, rest.norm()
-        if not rest.norm() > enough:
-            break
-        guess = preconditioner(rest)
-        following = rest @ guess
-        direction, product = guess + following / product * direction, following
-    return best
+        slope = backward(rest)
+        following = slope @ slope
+        direction, steepness = slope + following / steepness * direction, following
+    return solution
+
+
+def joined(rows: list[Candidates]) -> Candidates:
+    """Candidates of one row each, as one."""
+    latent = replace(rows[0].latent, value=torch.cat([one.latent.value for one in rows]))
+    noise = {name: torch.cat([one.noise[name] for one in rows]) for name in rows[0].noise}
+    return replace(rows[0], latent=latent, noise=noise)
 
 
 def flat(noise: Mapping[str, Tensor]) -> Tensor:

@@ -22,7 +22,8 @@ class Preset:
 
     start: see start.Start. noise: where maps start, 'random' (of the seed), 'const' (as stored) or 'none' (zeros).
     restarts: candidates per image; the best is kept after `restart_phases` phases. largest_side: to which pictures are
-    shrunk for the perceptual distance. source: where it is described.
+    shrunk for the perceptual distance. source: where it is described. saturates: a rendering may go beyond black and white where
+    the picture is black or white, as samples do that a file has clipped.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Preset:
     restart_phases: int
     largest_side: int
     phases: tuple[Phase, ...]
+    saturates: bool = False
 
     def fields(self) -> dict[str, Any]:
         """Every field, JSON-ready, for the record of a run."""
@@ -66,6 +68,7 @@ PRESETS: Mapping[str, Preset] = {
                 Adam(0.37, GOAL, {**_NEAR, "w-prior": 1e-3}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
                 Adam(0.40, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
             ),
+            saturates=True,
         ),
         Preset(
             "hybrid", "ours: an encoder's latents (pSp, ReStyle), Gauss–Newton in W where they lie there, then W+ and noise together",
@@ -75,6 +78,7 @@ PRESETS: Mapping[str, Preset] = {
                 Adam(0.97, GOAL, {"multi-scale": 10.0, "pixel": 5.0, "perceptual": 2.0, "w-prior": 1e-3, **_WHITE_NOISE},
                      Ramp(0.2, 0.05, 0.4), coordinates="white", noise="free"),
             ),
+            saturates=True,
         ),
         Preset(
             "in-domain", "after IDI Sec. 3.3: W+ from an encoder, which also holds it; Adam at 0.01, 100 steps", steps=100, start="encoder",
@@ -88,9 +92,10 @@ PRESETS: Mapping[str, Preset] = {
                 Adam(0.15, "w", _NEAR, Ramp(0.1, 0.1, 0.3), coordinates="white"),
                 GaussNewton(0.05, "w", _NEAR, prior=3e-4, tolerance=1e-4),
                 Adam(0.40, GOAL, {**_NEAR, "w-prior": 3e-4}, Ramp(0.05, 0.1, 0.5), coordinates="white"),
-                Posterior(0.02),
-                Adam(0.40, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
+                Posterior(0.015),
+                Adam(0.385, None, {**_SHARP, **_WHITE_NOISE}, Ramp(0.1, 0.05, 0.5), noise="free"),
             ),
+            saturates=True,
         ),
         Preset(
             "image2stylegan", "I2S Sec. 3: W+ from the mean, Adam at 0.01, 5000 steps", steps=5000, start="mean",

@@ -226,7 +226,8 @@ def _problem(targets: Tensor, generator: Generator, options: Options, mask: Tens
         measure = load_measure(measure, generator)
     mask = None if mask is None else mask.to(device, dtype)
     samples = WSamples.of(generator)
-    return Problem(generator, targets.to(device, dtype), mask, measure, samples, options.seed, preset.largest_side)
+    return Problem(generator, targets.to(device, dtype), mask, measure, samples, options.seed, preset.largest_side,
+                   saturates=preset.saturates)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,13 @@ LAYOUTS = ("native", "rosinality", "nvlabs")
 
 
 def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], layout: str = "native", *,
-            dtype: torch.dtype = torch.float32) -> list[Path]:
+            dtype: torch.dtype = torch.float32, content_box: tuple[int, int, int, int] | None = None) -> list[Path]:
     """Reads every network of `source` and writes them in another layout; returns the files written.
 
     layout: 'native' (one file per network: the generator as `target`, the discriminator beside it as
     <stem>.discriminator<suffix>, the training copy G as <stem>.G<suffix>), 'rosinality' or 'nvlabs' (all in one file).
-    dtype: of a native file. Raises CheckpointError when the other code could not build the network.
+    dtype: of a native file. content_box: (left, top, right, bottom) of the picture proper inside a square with margins, kept in
+    native files; None = as it is. Raises CheckpointError when the other code could not build the network.
     """
     from stylegan_core.checkpoints.registry import load_network, networks_in
 
@@ -50,6 +52,12 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], layo
         raise UsageError(f"layout {layout!r}: one of {', '.join(LAYOUTS)} is allowed")
     path = Path(target)
     networks = {name: load_network(source, name) for name in networks_in(source)}
+    if content_box is not None:
+        if layout != "native":
+            raise UsageError(f"a content box is kept by native files only, not by {layout}; leave one out")
+        for module in networks.values():
+            if hasattr(module.config, "content_box"):
+                module.config = replace(module.config, content_box=content_box).validate()
     if layout != "native":
         _check_official(layout, networks)
         {"rosinality": save_rosinality, "nvlabs": save_nvlabs}[layout](networks, path)

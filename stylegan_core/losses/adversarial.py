@@ -19,20 +19,18 @@ def logistic_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     return (F.softplus(-real_logits) + F.softplus(fake_logits)).squeeze(1)
 
 
-def r1_penalty(images: Tensor, real_logits: Tensor) -> Tensor:
-    """Squared norm of the logits' gradient at real images: [N]; the loss is gamma/2 of it (Mescheder et al. 2018, Eq. 9)."""
-    (gradient,) = torch.autograd.grad(real_logits.sum(), images, create_graph=True)
+def r1_penalty(images: Tensor, logits: Tensor) -> Tensor:
+    """Squared norm of the logits' gradient at images: [N]; the loss is gamma/2 of it. Of real ones it is R1, of generated ones R2
+    (Mescheder et al. 2018, Eq. 9 and 10)."""
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient.square().sum(dim=[1, 2, 3])
 
 
-def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
-    """‖Jᵀ y‖ of the synthesis network: [N] (SG2 Eq. 4). noise: standard normal, of the images' shape; scaled here by 1/√(H·W)."""
+def path_lengths(images: Tensor, ws: Tensor, noise: Tensor, *, create_graph: bool = True) -> Tensor:
+    """‖Jᵀ y‖ of the synthesis network: [N] (SG2 Eq. 4). noise: standard normal, of the images' shape; scaled here by 1/√(H·W).
+
+    create_graph: False where the lengths themselves will not be differentiated.
+    """
     y = noise / math.sqrt(images.shape[2] * images.shape[3])
-    (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
+    (gradient,) = torch.autograd.grad((images * y).sum(), ws, create_graph=create_graph)
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()
-
-
-def path_length_penalty(lengths: Tensor, pl_mean: Tensor, decay: float = 0.01) -> tuple[Tensor, Tensor]:
-    """(penalty [N], new running mean []): squared distance of the lengths from their running mean (SG2 Eq. 4)."""
-    mean = pl_mean.lerp(lengths.mean(), decay)
-    return (lengths - mean).square(), mean.detach()

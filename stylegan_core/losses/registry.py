@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from stylegan_core.losses.perceptual import FeatureDistance, distance_to
 from stylegan_core.losses.pixel import check_target, mean_absolute, mean_square, multi_scale_square
 from stylegan_core.losses.regularisers import WPrior, in_domain, noise_correlation, noise_power, row_spread
 from stylegan_core.losses.term import LossFunction, LossTerm, Objective, Rendering
+from stylegan_core.networks.layers import best_memory_format
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Goal:
 
     target: [N, C, H, W] in [-1, 1]. mask: [N, 1, H, W] in [0, 1]; None = all counts. measure: None = no perceptual
     distance, its term is 0. largest_side: of pictures for the perceptual distance; None = as they are. prior: of w.
-    encode: pictures → ws [N, num_ws, w_dim] of an encoder; None = there is none.
+    encode: pictures → ws [N, num_ws, w_dim] of an encoder; None = there is none. saturates: where the target is black or white
+    to the end of its range, what a rendering has beyond that end is no difference, since no file could show it.
     """
 
     target: Tensor
@@ -31,6 +33,15 @@ class Goal:
     prior: WPrior | None = None
     p_prior: WPrior | None = None
     encode: Callable[[Tensor], Tensor] | None = None
+    saturates: bool = False
+
+    def seen(self, images: Tensor) -> Tensor:
+        """images [N, C, H, W] as distances see them."""
+        if not self.saturates:
+            return images
+        target = self.target.contiguous(memory_format=best_memory_format(images))
+        is_beyond = ((target >= END) & (images > target)) | ((target <= -END) & (images < target))
+        return torch.where(is_beyond, target, images)
 
 
 def _perceptual(goal: Goal) -> LossFunction:
@@ -70,6 +81,7 @@ TERMS: Mapping[str, Callable[[Goal], LossFunction]] = {
     "in-domain": _in_domain,
     "row-spread": lambda goal: lambda r: _zero(r) if r.ws is None else row_spread(r.ws),
 }
+END = 1 - 1 / 255  # half a level of 8 bits below white
 DISTANCES = ("pixel", "pixel-absolute", "multi-scale", "perceptual")  # how far a picture is; the others only regularise
 
 
@@ -79,4 +91,11 @@ def build_objective(weights: Mapping[str, float], goal: Goal) -> Objective:
     if unknown:
         raise UsageError(f"loss term {unknown[0]!r}: one of {', '.join(TERMS)} is allowed")
     check_target(goal.target, goal.mask)
-    return Objective([LossTerm(name, weight, TERMS[name](goal)) for name, weight in weights.items() if weight])
+    return Objective([LossTerm(name, weight, _function(name, goal)) for name, weight in weights.items() if weight])
+
+
+def _function(name: str, goal: Goal) -> LossFunction:
+    function = TERMS[name](goal)
+    if not goal.saturates or name not in DISTANCES:
+        return function
+    return lambda rendering: function(replace(rendering, images=goal.seen(rendering.images)))

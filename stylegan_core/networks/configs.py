@@ -124,6 +124,11 @@ class StyleGAN3Config:
     w_avg_beta: float | None = 0.998    # None = w_avg is not tracked
     content_box: tuple[int, int, int, int] | None = None  # left, top, right, bottom of the picture proper; None = all
 
+    @property
+    def img_shape(self) -> tuple[int, int]:
+        """(H, W) of a picture."""
+        return self.img_resolution, self.img_resolution
+
     def validate(self) -> StyleGAN3Config:
         """Returns self; raises CheckpointError before anything is allocated when a value is out of range."""
         _check_resolution(self.img_resolution)

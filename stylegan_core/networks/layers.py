@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
 
 from stylegan_core.ops.bias_act import ACTIVATIONS, bias_act
 from stylegan_core.ops.modulated_conv2d import conv2d_resample
@@ -49,6 +50,20 @@ def is_autocast(device_type: str) -> bool:
 def is_frozen(*parameters: Tensor) -> bool:
     """Whether no gradient will reach these."""
     return not torch.is_grad_enabled() or not any(parameter.requires_grad for parameter in parameters)
+
+
+def checkpoint_layers(network: nn.Module, is_on: bool) -> None:
+    """Whether the network's convolutions keep their inputs alone and compute the rest again for the gradient, of any order."""
+    layers: list[Any] = [module for module in network.modules() if hasattr(module, "is_checkpointed")]
+    for layer in layers:
+        layer.is_checkpointed = is_on
+
+
+def run_layer(forward: Callable[..., Any], *inputs: Any, is_checkpointed: bool) -> Any:
+    """forward(*inputs), by checkpoint_layers' choice."""
+    if is_checkpointed and torch.is_grad_enabled():
+        return checkpoint(forward, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return forward(*inputs)
 
 
 class Kept:
@@ -104,6 +119,7 @@ class Conv2dLayer(nn.Module):
                  up: int = 1, down: int = 1, resample_filter: Sequence[float] = (1, 3, 3, 1), conv_clamp: float | None = None):
         super().__init__()
         self.activation, self.up, self.down, self.conv_clamp = activation, up, down, conv_clamp
+        self.is_checkpointed = False
         self.padding = kernel_size // 2
         self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
         self.act_gain = ACTIVATIONS[activation].gain
@@ -112,6 +128,9 @@ class Conv2dLayer(nn.Module):
         self.register_buffer("resample_filter", setup_filter(list(resample_filter)))
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        return run_layer(self._convolve, x, gain, is_checkpointed=self.is_checkpointed)
+
+    def _convolve(self, x: Tensor, gain: float) -> Tensor:
         w = (self.weight * self.weight_gain).to(x.dtype)
         x = conv2d_resample(x, w, f=self.resample_filter, up=self.up, down=self.down, padding=self.padding,
                             flip_weight=self.up == 1)

@@ -24,6 +24,7 @@ from stylegan_core.networks.layers import (
     is_frozen,
     is_plain_call,
     normalize_2nd_moment,
+    run_layer,
 )
 from stylegan_core.networks.mapping import MappingNetwork
 from stylegan_core.networks.noise_inputs import noise_maps
@@ -77,7 +78,7 @@ class SynthesisLayer(nn.Module):
         self.out_channels, self.up, self.norm_eps = out_channels, up, norm_eps
         self.blurs_bias = blurs_bias and up > 1
         self.use_instance_norm, self.use_pixel_norm = use_instance_norm, use_pixel_norm
-        self.slope = NEGATIVE_SLOPE[activation]
+        self.slope, self.is_checkpointed = NEGATIVE_SLOPE[activation], False
         if in_channels > 0:
             self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
             self.weight_gain = GAIN / math.sqrt(in_channels * 9)
@@ -92,6 +93,9 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor | None, noise: Tensor | None = None) -> Tensor:
         """style: None for a layer without one. noise: [N or 1, 1, H·up, W·up]; None = no noise."""
+        return run_layer(self._convolve, x, style, noise, is_checkpointed=self.is_checkpointed)
+
+    def _convolve(self, x: Tensor, style: Tensor | None, noise: Tensor | None) -> Tensor:
         bias = self.bias.to(x.dtype)
         if hasattr(self, "weight"):
             if is_frozen(self.weight) and is_plain_call(x, self.weight):

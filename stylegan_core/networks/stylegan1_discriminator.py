@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stylegan_core.errors import LatentError
 from stylegan_core.networks.discriminator import MinibatchStdLayer
-from stylegan_core.networks.layers import FullyConnectedLayer, best_memory_format
+from stylegan_core.networks.layers import FullyConnectedLayer, best_memory_format, run_layer
 from stylegan_core.networks.stylegan1 import GAIN, NEGATIVE_SLOPE, blurred, downscaling_convolution
 from stylegan_core.networks.stylegan1_configs import StyleGAN1DiscriminatorConfig, check_lod
 from stylegan_core.ops.upfirdn2d import setup_filter
@@ -27,12 +27,16 @@ class ConvolutionLayer(nn.Module):
                  resample_filter: Sequence[float] = (1, 2, 1)):
         super().__init__()
         self.down, self.slope, self.padding = down, NEGATIVE_SLOPE[activation], kernel_size // 2
+        self.is_checkpointed = False
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = GAIN / math.sqrt(in_channels * kernel_size**2)
         self.register_buffer("blur", setup_filter(list(resample_filter)), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        return run_layer(self._convolve, x, is_checkpointed=self.is_checkpointed)
+
+    def _convolve(self, x: Tensor) -> Tensor:
         weight, bias = (self.weight * self.weight_gain).to(x.dtype), self.bias.to(x.dtype)
         if self.down == 1:
             x = F.conv2d(x, weight, bias, padding=self.padding)

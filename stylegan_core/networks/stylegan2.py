@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from stylegan_core.errors import LatentError
 from stylegan_core.generator import RNG
 from stylegan_core.networks.configs import StyleGAN2Config
-from stylegan_core.networks.layers import Conv2dLayer, FullyConnectedLayer, Kept, best_memory_format, is_frozen, is_plain_call
+from stylegan_core.networks.layers import (
+    Conv2dLayer,
+    FullyConnectedLayer,
+    Kept,
+    best_memory_format,
+    is_frozen,
+    is_plain_call,
+    run_layer,
+)
 from stylegan_core.networks.mapping import MappingNetwork
 from stylegan_core.networks.noise_inputs import noise_maps
 from stylegan_core.ops.bias_act import ACTIVATIONS, bias_act
@@ -37,7 +45,7 @@ class SynthesisLayer(nn.Module):
         super().__init__()
         self.in_channels, self.up, self.demodulate = in_channels, up, demodulate
         self.use_noise, self.activation, self.conv_clamp = use_noise, activation, conv_clamp
-        self.act_gain = ACTIVATIONS[activation].gain
+        self.act_gain, self.is_checkpointed = ACTIVATIONS[activation].gain, False
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
@@ -64,7 +72,7 @@ class SynthesisLayer(nn.Module):
         if is_frozen(self.weight, self.bias) and is_plain_call(x, style, noise, colours, self.weight) and is_known(self.weight, shape):
             conv = self._kept.get(self.weight, lambda weight: FrozenConv(weight, self.up > 1))
             return modulated_layer(x, style, noise, colours, self.weight, self.bias, shape, conv)
-        return plain_layer(x, style, noise, colours, self.weight, self.bias, shape)
+        return run_layer(plain_layer, x, style, noise, colours, self.weight, self.bias, shape, is_checkpointed=self.is_checkpointed)
 
 
 class ToRGBLayer(nn.Module):

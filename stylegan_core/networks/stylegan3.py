@@ -15,7 +15,7 @@ from stylegan_core.errors import LatentError
 from stylegan_core.networks.configs import StyleGAN3Config
 from stylegan_core.networks.filters import design_lowpass_filter
 from stylegan_core.networks.layer_schedule import LayerPlan, layer_plans
-from stylegan_core.networks.layers import FullyConnectedLayer, best_memory_format
+from stylegan_core.networks.layers import FullyConnectedLayer, best_memory_format, run_layer
 from stylegan_core.networks.mapping import MappingNetwork
 from stylegan_core.ops.filtered_lrelu import filtered_lrelu
 from stylegan_core.ops.normalised_conv2d import normalised_conv2d
@@ -86,7 +86,7 @@ class SynthesisLayer(nn.Module):
     def __init__(self, plan: LayerPlan, w_dim: int, *, use_radial_filters: bool, conv_clamp: float | None, magnitude_ema_beta: float):
         super().__init__()
         self.plan, self.conv_clamp, self.magnitude_ema_beta = plan, conv_clamp, magnitude_ema_beta
-        self.in_channels = plan.in_channels
+        self.in_channels, self.is_checkpointed = plan.in_channels, False
         self.affine = FullyConnectedLayer(w_dim, plan.in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(plan.out_channels, plan.in_channels, plan.kernel, plan.kernel))
         self.bias = nn.Parameter(torch.zeros(plan.out_channels))
@@ -96,11 +96,14 @@ class SynthesisLayer(nn.Module):
             plan.down_taps, plan.out_cutoff, 2 * plan.out_half_width, plan.rate, radial=use_radial_filters and not plan.is_critical))
 
     def forward(self, x: Tensor, style: Tensor, update_emas: bool = False) -> Tensor:
-        plan = self.plan
         if update_emas:
             with torch.no_grad():
                 power = x.float().square().mean()
                 self.magnitude_ema.copy_(power.lerp(self.magnitude_ema.to(power.dtype), self.magnitude_ema_beta))
+        return run_layer(self._convolve, x, style, is_checkpointed=self.is_checkpointed)
+
+    def _convolve(self, x: Tensor, style: Tensor) -> Tensor:
+        plan = self.plan
         if plan.is_torgb:
             style = style / math.sqrt(plan.in_channels * plan.kernel**2)
         activation_gain = 1.0 if plan.is_torgb else math.sqrt(2)

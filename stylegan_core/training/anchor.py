@@ -6,7 +6,8 @@ The distance starts a generator (see warm_start) and, weighted lightly, keeps it
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from stylegan_core.data.images import Indices
 from stylegan_core.features import Features
+from stylegan_core.generator import RNG
+from stylegan_core.networks.noise_inputs import random_normal
 
 LEVELS = 4  # pictures are compared at R, R/2, R/4, R/8
 FEATURES_WEIGHT = 2.0  # of their distance beside the pyramid's
@@ -26,7 +29,6 @@ class PairedData(Protocol):
     """Pictures and the standard normal numbers that they were drawn from."""
 
     name: str
-    resolution: int
 
     def __len__(self) -> int: ...
 
@@ -47,16 +49,30 @@ class PairedData(Protocol):
         ...
 
 
-def complete(normals: Tensor, z_dim: int, rng: torch.Generator) -> Tensor:
+def complete(normals: Tensor, z_dim: int, rng: RNG) -> Tensor:
     """normals [N, D] → z [N, z_dim] on the sphere of radius √z_dim, where the mapping network normalises every z to.
 
     The dimensions beyond D are random; where D numbers alone exceed the radius they are scaled back to 95 % of it.
     """
-    rest = torch.randn([len(normals), z_dim - normals.shape[1]], generator=rng)
+    rest = random_normal((len(normals), z_dim - normals.shape[1]), rng)
     norm = normals.norm(dim=1, keepdim=True)
     normals = normals * (0.95 * math.sqrt(z_dim) / norm).clamp(max=1)
     room = (z_dim - normals.square().sum(dim=1, keepdim=True)).sqrt()
     return torch.cat([normals, rest * room / rest.norm(dim=1, keepdim=True)], dim=1)
+
+
+def anchor_term(distance: Callable[..., Tensor], generator: Any, data: PairedData, indices: Indices, images: Tensor, real: Tensor,
+                ws: Tensor, streams: Sequence[torch.Generator], features: Features | None) -> tuple[Tensor, Tensor]:
+    """([N] distance of images to the pictures of their own z, [N] that and the twins' term). distance: paired_distance, or it compiled.
+
+    Images whose ws mix two z have no picture of their own and count 0.
+    """
+    is_single = (ws == ws[:, :1]).flatten(1).all(dim=1)
+    apart = distance(images, real, features) * is_single
+    numbers = [np.random.default_rng(int(torch.randint(2**62, [], generator=stream))) for stream in streams]
+    twins = np.concatenate([data.twins([index], rng) for index, rng in zip(indices, numbers)])
+    z = complete(torch.from_numpy(twins).float(), generator.z_dim, streams).to(ws.device)
+    return apart, apart + TWIN_WEIGHT * twin_distance(ws[:, 0], generator.mapping.to_w(z))
 
 
 def twin_distance(w: Tensor, twins: Tensor) -> Tensor:

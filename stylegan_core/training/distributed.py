@@ -1,6 +1,7 @@
 """Several processes, one run: each takes its share of every batch, gradients and running means are averaged (torchrun sets it up).
 
-Processes stay equal to each other bit for bit; a run of two differs from a run of one by its random numbers only.
+Processes stay equal to each other bit for bit. Random numbers belong to samples, not to processes, so that a run of two equals a
+run of one whose passes have the same size, up to rounding.
 """
 
 from __future__ import annotations
@@ -13,10 +14,29 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-def start_processes(device: str) -> None:
-    """Joins the group that torchrun announces in the environment; nothing to do in a single process."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+def start_processes(device: str) -> str:
+    """Joins the group that torchrun announces in the environment; returns the device of this process, given what was asked for.
+
+    Nothing to do in a single process. On CUDA every process of a machine takes the device of its own number there.
+    """
+    if announced_processes() == 1:
+        return device
+    if device.startswith("cuda"):
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo")
+    return device
+
+
+def announced_processes() -> int:
+    """How many processes torchrun announces; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def processes_here() -> int:
+    """How many of them run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def rank() -> int:

@@ -78,6 +78,10 @@ class Stage:
     options: Mapping[str, Any]
     is_new: bool = False
 
+    def num_rows(self, num_ws: int) -> int:
+        """How many of a generator's rows of ws pictures of this size read."""
+        return max(num_ws - 2 * int(self.lod), 1)
+
 
 def stretches(config: TrainingConfig) -> Iterator[Stretch]:
     """All stretches of a run; one without growing is a single one."""

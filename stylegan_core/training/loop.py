@@ -1,17 +1,14 @@
-"""The StyleGAN2 training loop (SG2 Sec. 3; SG2-ADA): one visible loop, exact resume, snapshots, a JSONL log.
+"""The training loop of the StyleGAN line (SG2 Sec. 3; SG2-ADA; SG App. C): one visible loop, exact resume, snapshots, a JSONL log.
 
-Every random number of a step is a function of (seed, step), and every picture shown is a function of (seed, step), so stopping
-and resuming equals a straight run.
+Every random number of a step is a function of (seed, step, number of the sample), and every picture shown is a function of
+(seed, step), so stopping and resuming equals a straight run.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,51 +16,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylegan_core.data.images import ImageData, stream_indices
-from stylegan_core.errors import TrainingError, UsageError
+from stylegan_core.data.images import ImageData
+from stylegan_core.errors import TrainingError
 from stylegan_core.features import Features
 from stylegan_core.files import write_json
-from stylegan_core.networks.build import build
+from stylegan_core.losses.gan import gan_loss
+from stylegan_core.networks.noise_inputs import random_normal
 from stylegan_core.progress import StepInfo
-from stylegan_core.training.anchor import TWIN_WEIGHT, complete, paired_distance, twin_distance
-from stylegan_core.training.blur import blur_sigma_at, blurred
+from stylegan_core.training.anchor import anchor_term, complete
 from stylegan_core.training.config import TrainingConfig
-from stylegan_core.training.distributed import any_stops, average, average_gradients, num_processes, rank
-from stylegan_core.training.ema import ema_beta, running_means, training_render, update_ema
-from stylegan_core.training.growing import at_level, begin_step, is_snapshot_due, nimg_at, num_steps, stage_at
-from stylegan_core.training.snapshot import STATE_FILE, snapshot_name, write_snapshot
-from stylegan_core.training.state import load_state
-from stylegan_core.training.steps import (
-    discriminator_step,
-    generator_step,
-    gradient_penalty_step,
-    mixed_ws,
-    path_length_step,
-    r1_step,
-)
-
-
-@dataclass
-class Run:
-    """What a step changes."""
-
-    generator: Any
-    average: Any                # the EMA of the generator, which snapshots hold
-    discriminator: Any
-    optimisers: dict[str, torch.optim.Optimizer]
-    pl_mean: Tensor             # running mean of path lengths, []
-    render: Callable[..., Tensor]   # the generator's synthesis.render, compiled where that was asked for
-    score: Callable[..., Tensor]    # the discriminator, likewise
-    distance: Callable[..., Tensor]  # of the anchor, likewise
-    step: int = 0
-
-    @property
-    def networks(self) -> dict[str, nn.Module]:
-        return {"G": self.generator, "D": self.discriminator, "G_ema": self.average}
-
-    @property
-    def values(self) -> dict[str, Tensor]:
-        return {"pl_mean": self.pl_mean}
+from stylegan_core.training.distributed import any_stops, average, num_processes, rank
+from stylegan_core.training.ema import ema_beta, running_means, update_ema
+from stylegan_core.training.fitness import check_data
+from stylegan_core.training.growing import Stage, begin_step, is_snapshot_due, nimg_at, num_steps, stage_at
+from stylegan_core.training.path_length import path_length_pass
+from stylegan_core.training.run import Run, resume, start_run
+from stylegan_core.training.samples import Samples, draw_labels, real_batch, uniform
+from stylegan_core.training.snapshot import snapshot_name, write_snapshot
+from stylegan_core.training.steps import discriminator_step, generator_step, gradient_penalty_step, mixed_ws, r1_step, track_w_avg
 
 
 def train_generator(config: TrainingConfig, data: ImageData, output: str | Path, *, device: str = "cpu",
@@ -77,8 +47,7 @@ def train_generator(config: TrainingConfig, data: ImageData, output: str | Path,
     """
     output = Path(output)
     config = config.validate()
-    if data.resolution != config.generator.img_resolution:
-        raise UsageError(f"the pictures are {data.resolution} px, the generator makes {config.generator.img_resolution} px")
+    check_data(config, data)
     run = start_run(config, device, transfer)
     facts = resume(run, config, data, output)
     output.mkdir(parents=True, exist_ok=True)
@@ -116,161 +85,111 @@ def train_generator(config: TrainingConfig, data: ImageData, output: str | Path,
     return newest
 
 
-def start_run(config: TrainingConfig, device: str, transfer: Mapping[str, nn.Module] | None) -> Run:
-    """Networks with the weights of (seed) or of `transfer`, and Adam with the constants of lazy regularisation."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        generator: Any = build(config.generator)
-        discriminator: Any = build(config.discriminator)
-    for network, name in ((generator, "G"), (discriminator, "D")):
-        if transfer is not None and name in transfer:
-            network.load_state_dict(transfer[name].state_dict())
-    if config.noise_delay_kimg > 0:
-        for name, parameter in generator.named_parameters():
-            if name.endswith("noise_strength"):
-                nn.init.zeros_(parameter)
-    generator, discriminator = generator.to(device).train(), discriminator.to(device).train()
-    average = copy.deepcopy(generator).eval().requires_grad_(False)
-    pl_every = config.pl_every if config.pl_weight > 0 else 0
-    optimisers: dict[str, torch.optim.Optimizer] = {
-        "opt_G": lazy_adam(generator, config, pl_every),
-        "opt_D": lazy_adam(discriminator, replace(config, lr=config.d_lr or config.lr), config.r1_every)}
-    quick: list[Callable[..., Tensor]] = [training_render(generator), discriminator, paired_distance]
-    if config.compile:
-        quick = [torch.compile(function, dynamic=False) for function in quick]
-    render, score, distance = quick
-    return Run(generator, average, discriminator, optimisers, torch.zeros([], device=device), render, score, distance)
-
-
-def lazy_adam(network: nn.Module, config: TrainingConfig, every: int) -> torch.optim.Adam:
-    """Adam whose constants allow for the extra step that a lazy regulariser adds every k steps (SG2 App. B)."""
-    lr, beta2 = lazy_constants(config.lr, config.beta2, every if every > 1 else 0)
-    return torch.optim.Adam(network.parameters(), lr=lr, betas=(0.0, beta2), eps=1e-8, fused=True)
-
-
-def lazy_constants(lr: float, beta2: float, every: int) -> tuple[float, float]:
-    """(lr·c, beta2^c) with c = k / (k + 1); every = 0 leaves them as they are."""
-    c = every / (every + 1) if every > 0 else 1.0
-    return lr * c, beta2**c
-
-
 def train_step(run: Run, config: TrainingConfig, data: Any, features: Features | None = None) -> dict[str, Tensor]:
     """One step of both networks; returns losses and scores, one value per image."""
     stage = stage_at(config, run.step)
     begin_step(run.optimisers, config, stage)
     device, batch = run.pl_mean.device, stage.batch // num_processes()
-    micro = min(config.micro_batch or batch, batch)
-    rng = torch.Generator().manual_seed(step_seed(config.seed, run.step, rank()))
-    indices = stream_indices(len(data), stage.batch, stage.nimg, config.seed)[rank() * batch : (rank() + 1) * batch]
-    real = at_level(torch.from_numpy(data.images_u8(indices)).to(device).float() / 127.5 - 1, stage.lod)
-    if config.mirror:
-        real = torch.where((torch.rand([batch, 1, 1, 1], generator=rng) < 0.5).to(device), real.flip(3), real)
-    c = None  # TrainingConfig.validate refuses conditional networks
-    autocast = config.precision == "bf16"
-    generator, discriminator, num_rows = run.generator, run.discriminator, run.generator.num_ws - 2 * int(stage.lod)
-    sigma = blur_sigma_at(stage.nimg, config.blur_sigma, config.blur_fade_kimg)
-    score, penalised = (blurred(partial(network, **stage.options), sigma) for network in (run.score, discriminator))
-    measured: dict[str, list[Tensor]] = {}
+    samples = Samples(config.seed, run.step, rank() * batch, device)
+    real, c, indices = real_batch(config, stage, data, samples, batch)
+    autocast, loss = config.precision == "bf16", gan_loss(config.loss)
+    generator, discriminator = run.generator, run.discriminator
 
     # Generator.
     noise_mode = "random" if stage.nimg >= config.noise_delay_kimg * 1000 else "none"
-    trains_generator = stage.nimg >= config.generator_delay_kimg * 1000
+    trains_generator = run.step % config.d_steps == 0 and stage.nimg >= config.generator_delay_kimg * 1000
     discriminator.requires_grad_(False)
-    run.optimisers["opt_G"].zero_grad(set_to_none=True)
-    fakes = []
-    for first in range(0, batch, micro):
+
+    def generate(part: slice) -> dict[str, Tensor]:
+        streams = samples.streams("generator", part)
         if config.anchor_weight > 0:
-            z = complete(torch.from_numpy(data.normals(indices[first : first + micro])).float(), generator.z_dim, rng)
+            z = complete(torch.from_numpy(data.normals(indices[part])).float(), generator.z_dim, streams).to(device)
         else:
-            z = torch.randn([micro, generator.z_dim], generator=rng)
-        anchor = None
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            ws = mixed_ws(generator, z.to(device), c, rng, config.mixing_prob, update_emas=True, num_rows=num_rows)
-            styles = generator.synthesis.affine(ws)
-            maps = generator.synthesis.noise_maps(styles.float(), noise_mode, rng=rng, **stage.options)
+            z = random_normal((len(streams), generator.z_dim), streams).to(device)
+        labels, anchor = draw_labels(data, streams, device), None
+        with torch.set_grad_enabled(trains_generator), torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+            ws = mixed_ws(generator, z, labels, streams, config.mixing_prob, stage.num_rows(generator.num_ws))
+            styles, drawn = generator.synthesis.affine(ws), samples.streams("noise", part, on_device=True)
+            maps = generator.synthesis.noise_maps(styles.float(), noise_mode, rng=drawn, **stage.options)
             images = run.render(styles, noise_mode="const" if maps else "none", noise=maps, **stage.options).float()
-            if config.anchor_weight > 0:
-                is_single = (ws == ws[:, :1]).flatten(1).all(dim=1)  # mixed ones have no picture of their own
-                distance = run.distance(images, real[first : first + micro], features) * is_single
-                anchor = config.anchor_weight * (distance + twin_term(generator, data, indices[first : first + micro], ws, rng))
-                _append(measured, anchor=distance)
-        _append(measured, loss_G=generator_step(score, images, c, anchor=anchor, scale=micro / batch, autocast=autocast, loss=config.loss))
-        fakes.append(images.detach())
+            made = {"images": images.detach(), "labels": labels, "w": ws[:, 0].detach()}
+            if config.anchor_weight > 0 and trains_generator:
+                apart, term = anchor_term(run.distance, generator, data, indices[part], images, real[part], ws, streams, features)
+                made["anchor"], anchor = apart.detach(), config.anchor_weight * term
+        if trains_generator:
+            made["loss_G"] = generator_step(run.seen(config, stage, streams), images, labels, loss=loss, anchor=anchor,
+                                            scale=len(images) / batch, autocast=autocast)
+        return made
+
+    measured = run.micro.run(generator, batch, generate)
+    fakes, fake_c = measured.pop("images"), measured.pop("labels")
+    track_w_avg(generator.mapping, measured.pop("w"))
     if trains_generator:
-        average_gradients(generator)
-        run.optimisers["opt_G"].step()
+        run.update("G")
 
-    # Path length (SG2 Sec. 3.2), every few steps, weighted up by the interval.
-    if config.pl_weight > 0 and run.step % config.pl_every == 0 and trains_generator:
-        run.optimisers["opt_G"].zero_grad(set_to_none=True)
-        z = torch.randn([max(1, batch // config.pl_batch_shrink), generator.z_dim], generator=rng).to(device)
-        ws = mixed_ws(generator, z, c, rng, config.mixing_prob, num_rows=num_rows)
-        images = generator.synthesis(ws, noise_mode=noise_mode, rng=rng, **stage.options)  # in full precision: differentiated twice
-        noise = torch.randn(images.shape, generator=rng).to(images)
-        lengths, mean = path_length_step(images, ws, noise, run.pl_mean, weight=config.pl_weight, decay=config.pl_decay,
-                                         scale=config.pl_every)
-        run.pl_mean.copy_(mean)
-        average_gradients(generator)
-        run.optimisers["opt_G"].step()
-        _append(measured, path_length=lengths)
+    # Path length (SG2 Sec. 3.2), every few steps of the generator, weighted up by the interval.
+    if config.pl_weight > 0 and run.step // config.d_steps % config.pl_every == 0 and trains_generator:
+        measured["path_length"] = regularise_paths(run, config, stage, data, noise_mode)
+        run.update("G")
 
-    # Discriminator, on the pictures that the generator has just made.
-    discriminator.requires_grad_(True)
-    run.optimisers["opt_D"].zero_grad(set_to_none=True)
-    for index, first in enumerate(range(0, batch, micro)):
-        loss, real_logits, fake_logits = discriminator_step(
-            score, real[first : first + micro], fakes[index], c, scale=micro / batch, autocast=autocast, loss=config.loss)
-        _append(measured, loss_D=loss, real_logits=real_logits, fake_logits=fake_logits)
-        if config.loss == "wgan-gp":
-            _append(measured, gradient_penalty=gradient_penalty_step(
-                penalised, real[first : first + micro], fakes[index], c, rng, scale=micro / batch))
-    if config.r1_every != 1:
-        average_gradients(discriminator)
-        run.optimisers["opt_D"].step()
+    # Discriminator, on the pictures that the generator has just made, and R1 and R2 (Mescheder et al. 2018), every few steps.
+    for parameter in discriminator.parameters():
+        parameter.requires_grad_(parameter not in run.frozen)
 
-    # R1 (Mescheder et al. 2018), every few steps, weighted up by the interval; or every step, together with the loss.
-    if config.r1_every > 0 and run.step % config.r1_every == 0:
-        if config.r1_every > 1:
-            run.optimisers["opt_D"].zero_grad(set_to_none=True)
-        for first in range(0, batch, micro):
-            penalty = r1_step(penalised, real[first : first + micro], c, gamma=config.r1_gamma,
-                              scale=config.r1_every * micro / batch)
-            _append(measured, r1=penalty)
-        average_gradients(discriminator)
-        run.optimisers["opt_D"].step()
+    def regularise(part: slice) -> dict[str, Tensor]:
+        score = run.seen(config, stage, samples.streams("regulariser", part), discriminator)
+        scale, found = config.r1_every * len(real[part]) / batch, {}
+        if config.r1_gamma > 0:
+            found["r1"] = r1_step(score, real[part], c[part], gamma=config.r1_gamma, scale=scale)
+        if config.r2_gamma > 0:
+            found["r2"] = r1_step(score, fakes[part], fake_c[part], gamma=config.r2_gamma, scale=scale)
+        return found
 
-    average([run.pl_mean, *running_means(generator)])
+    def discriminate(part: slice) -> dict[str, Tensor]:
+        streams, scale = samples.streams("discriminator", part), len(real[part]) / batch
+        value, real_logits, fake_logits = discriminator_step(run.seen(config, stage, streams), real[part], fakes[part], c[part], loss=loss,
+                                                             fake_c=fake_c[part], scale=scale, autocast=autocast)
+        penalties = regularise(part) if config.r1_every == 1 else {}
+        if loss.penalty is not None:
+            critic, shares = run.seen(config, stage, streams, discriminator), uniform(streams)
+            penalties["gradient_penalty"] = gradient_penalty_step(loss.penalty, critic, real[part], fakes[part], c[part], shares,
+                                                                  scale=scale)
+        return {"loss_D": value, "real_logits": real_logits, "fake_logits": fake_logits, **penalties}
+
+    measured |= run.micro.run(discriminator, batch, discriminate)
+    run.update("D")
+    if config.r1_every > 1 and run.step % config.r1_every == 0 and config.r1_gamma + config.r2_gamma > 0:
+        measured |= run.micro.run(discriminator, batch, regularise)
+        run.update("D")
+
+    average(running_means(generator))
+    measured |= run.augmentation.update(measured["real_logits"], config, run.step)
+    measured.setdefault("loss_G", loss.generator(measured["fake_logits"][:, None]))
     update_ema(run.average, generator, ema_beta(stage.batch, stage.nimg, config.ema_kimg, config.ema_rampup))
-    return {name: torch.cat(values) for name, values in measured.items()}
+    return measured
 
 
-def twin_term(generator: Any, data: Any, indices: np.ndarray, ws: Tensor, rng: torch.Generator) -> Tensor:
-    """[N]: how far apart in W the z of these pictures and other z of the same pictures are; ws: [N, num_ws, w_dim] of the first."""
-    numbers = np.random.default_rng(int(torch.randint(2**62, [], generator=rng)))
-    z = complete(torch.from_numpy(data.twins(indices, numbers)).float(), generator.z_dim, rng).to(ws.device)
-    return TWIN_WEIGHT * twin_distance(ws[:, 0], generator.mapping.to_w(z))
+def regularise_paths(run: Run, config: TrainingConfig, stage: Stage, data: Any, noise_mode: str) -> Tensor:
+    """Adds the gradient of the path-length penalty to the generator; returns the lengths [N] of this process."""
+    generator, device = run.generator, run.pl_mean.device
+    count = max(1, stage.batch // num_processes() // config.pl_batch_shrink)
+    samples = Samples(config.seed, run.step, rank() * count, device)
+
+    def render(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        streams = samples.streams("path-length", part)
+        z = random_normal((len(streams), generator.z_dim), streams).to(device)
+        ws = mixed_ws(generator, z, draw_labels(data, streams, device), streams, config.mixing_prob, stage.num_rows(generator.num_ws))
+        maps = samples.streams("noise", part, turn=1, on_device=True)
+        images = generator.synthesis(ws, noise_mode=noise_mode, rng=maps, **stage.options)  # in full precision: differentiated twice
+        return images, ws, random_normal(images.shape, maps)
+
+    return path_length_pass(run.micro, generator, render, count, run.pl_mean, weight=config.pl_weight * config.pl_every,
+                            decay=config.pl_decay)
 
 
 def step_seed(seed: int, step: int, process: int = 0) -> int:
     """A 63-bit seed for the random numbers of one step of one process."""
     return int(np.random.SeedSequence([seed, step, 1, process]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def resume(run: Run, config: TrainingConfig, data: ImageData, output: Path) -> dict[str, Any]:
-    """Fills the run from the state in `output`; returns its facts, {} when there is none."""
-    state = output / STATE_FILE
-    if not state.exists():
-        return {}
-    facts = load_state(state, run.networks, run.optimisers, run.values)
-    changeable = ("kimg", "snapshot_kimg")
-    old, new = ({key: value for key, value in values.items() if key not in changeable} for values in (facts["training"], config.to_dict()))
-    different = [key for key in new if json.dumps(new[key]) != json.dumps(old.get(key))]
-    if facts["data"] != data.name:
-        different.append("data")
-    if different:
-        raise TrainingError(f"{output} holds a run with another {different[0]}; continue with its own options or choose a new folder")
-    run.step = int(facts["step"])
-    return facts
 
 
 def _open_log(path: Path, step: int) -> Any:
@@ -286,7 +205,3 @@ def _open_log(path: Path, step: int) -> Any:
     path.write_text("".join(line + "\n" for line in kept))
     return path.open("a")
 
-
-def _append(measured: dict[str, list[Tensor]], **values: Tensor) -> None:
-    for name, value in values.items():
-        measured.setdefault(name, []).append(value.detach())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from stylegan_core.checkpoints.native import save_native
 from stylegan_core.files import atomic_write
+from stylegan_core.images import picture_proper
 from stylegan_core.provenance import version
 from stylegan_core.training.config import TrainingConfig
 from stylegan_core.training.growing import set_lod, stage_at
@@ -45,10 +46,12 @@ def snapshot_name(nimg: int) -> str:
 
 @torch.no_grad()
 def save_samples(generator: Any, path: Path, *, columns: int = 12, num_rows: int = 6) -> None:
-    """A sheet of the samples of seeds 0, 1, … with their stored noise."""
+    """A sheet of the samples of seeds 0, 1, … with their stored noise; a conditional generator shows its classes by turns."""
     z = np.concatenate([np.random.RandomState(seed).randn(1, generator.z_dim) for seed in range(columns * num_rows)])
     device = next(generator.parameters()).device
-    images = torch.cat([generator(part.to(device)).cpu() for part in torch.from_numpy(z).float().split(columns)])
+    c = torch.eye(generator.c_dim)[torch.arange(len(z)) % generator.c_dim] if generator.c_dim else torch.zeros(len(z), 0)
+    parts = zip(torch.from_numpy(z).float().split(columns), c.split(columns))
+    images = picture_proper(torch.cat([generator(part.to(device), label.to(device)).cpu() for part, label in parts]), generator)
     pictures = ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     rows = [torch.cat(list(row), dim=2) for row in pictures.split(columns)]
     sheet = torch.cat(rows, dim=1).permute(1, 2, 0).numpy()

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from stylegan_core.errors import TrainingError
 from stylegan_core.files import atomic_write
 
-FORMAT = "invert-training-state-1"
+FORMAT = "invert-training-state-2"
+EARLIER = ("invert-training-state-1",)
 
 
 def save_state(path: Path, networks: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer],
@@ -36,14 +37,12 @@ def save_state(path: Path, networks: Mapping[str, nn.Module], optimisers: Mappin
 def load_state(path: Path, networks: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer],
                values: Mapping[str, Tensor]) -> dict[str, Any]:
     """Fills networks, optimisers and values in place; returns the facts. Raises TrainingError for another file or configuration."""
+    facts = read_facts(path)
     try:
         with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise TrainingError(f"{path}: not a readable training state ({error}); start from an earlier snapshot") from None
-    if metadata.get("format") != FORMAT:
-        raise TrainingError(f"{path} is not a training state of this trainer; to start from a model use --transfer")
     try:
         for name, network in networks.items():
             network.load_state_dict(_below(tensors, f"{name}."))
@@ -58,6 +57,21 @@ def load_state(path: Path, networks: Mapping[str, nn.Module], optimisers: Mappin
     except (KeyError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise TrainingError(f"{path} was written by another configuration ({reason}); start in a new folder") from None
+    return facts
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The facts of a state, without its tensors. Raises TrainingError for another file."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise TrainingError(f"{path}: not a readable training state ({error}); start from an earlier snapshot") from None
+    if metadata.get("format") in EARLIER:
+        raise TrainingError(f"{path} is of an earlier version, whose random numbers were others; go on in a new folder with --transfer "
+                            "and its last snapshot")
+    if metadata.get("format") != FORMAT:
+        raise TrainingError(f"{path} is not a training state of this trainer; to start from a model use --transfer")
     facts: dict[str, Any] = json.loads(metadata["facts"])
     return facts
 

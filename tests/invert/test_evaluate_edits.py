@@ -104,7 +104,8 @@ def test_a_perfect_edit_has_the_truth(generator, subjects):
         goals = [float(np.clip(one.attributes["yaw"] + s * law.spread["yaw"], -1, 1)) for one in subjects.portraits]
         pictures = np.stack([render_portrait(one.with_attributes(yaw=goal), 16) for one, goal in zip(subjects.portraits, goals)])
         drawn[s] = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
-    psnr, distance, unedited_psnr, unedited_distance = _against_truth(generator, direction, Judge(), subjects, law, subjects.images, drawn)
+    figures = _against_truth(generator, direction, Judge(), subjects, law, subjects.images, drawn, {})
+    psnr, distance, unedited_psnr, unedited_distance = figures
     assert psnr > 60 and distance == pytest.approx(0, abs=1e-9) and unedited_psnr < 40 and unedited_distance > 0
 
 

@@ -13,12 +13,14 @@ import invert
 from invert.editing.direction import Direction
 from invert.editing.labels import draw
 from invert.editing.units import with_unit
-from invert.pipeline import Align, Edit, Mask, Mix, PasteBack, Pipeline, Project, Render, Set, Truncate, Until, Work
+from invert.pipeline import Align, Edit, Encode, Mask, Mix, PasteBack, Pipeline, Project, Render, Set, Truncate, Tune, Until, Work
+from stylegan_core.align import align
 from stylegan_core.errors import DirectionError, ImageError, InversionError, UsageError
 from stylegan_core.images import load_image, to_u8
 from stylegan_core.inversion import Inversion
 from stylegan_core.latent import LatentSpace
 from tests.invert.cli.conftest import write_model, write_photos
+from tests.stylegan_core.test_align import HEIGHT, WIDTH, points_of, turned_quad
 
 QUICK = {"preset": "fast", "steps": 4, "perceptual": "none", "start": "mean"}
 
@@ -133,6 +135,11 @@ def test_set_until_mask_and_landmarks(world, tmp_path):
     assert torch.allclose(masked.picture[..., :6], edited[..., :6], atol=1e-4) and torch.allclose(
         masked.picture[..., 10:], plain[..., 10:], atol=1e-4
     )
+    Image.fromarray(np.repeat(np.uint8([[255] * 19 + [0] * 21]), 32, axis=0)).save(tmp_path / "photo_mask.png")  # as large as the photo
+    whole = Pipeline([Project(**QUICK), Edit(direction, 3), Mask(str(tmp_path / "photo_mask.png"), "pixels")], model=model)(world / "a.png")
+    assert torch.allclose(whole.picture[..., :4], edited[..., :4], atol=1e-4) and torch.allclose(
+        whole.picture[..., 11:], plain[..., 11:], atol=1e-4
+    )
     until = Pipeline([Project(**QUICK), Until(direction, keep="distance<=0.05", max_strength=2)], model=model)(world / "a.png")
     assert until.report[1]["reason"] in ("bound", "limit")
     points = [[14, 12], [26, 12], [16, 22], [24, 22]]
@@ -145,6 +152,63 @@ def test_set_until_mask_and_landmarks(world, tmp_path):
     by_hand.inversion.save(tmp_path / "turned.inversion.safetensors")
     again = Pipeline([PasteBack(feather=0, photo=str(world / "a.png"))], model=model)(tmp_path / "turned.inversion.safetensors")
     assert torch.equal(to_u8(again.picture), to_u8(by_hand.picture))
+
+
+def test_a_large_photo_with_a_turned_face(world, tmp_path):
+    """1600×1200, the face turned by 20°: nothing outside of the quad changes, and inside there is the reconstruction."""
+    model, quad = str(world / "tiny.safetensors"), turned_quad()
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (30, 40, 3), np.uint8)).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    photo.save(tmp_path / "party.png")
+    (tmp_path / "party.landmarks.json").write_text(json.dumps(points_of(quad)))
+    smile = str(world / "smile.direction.safetensors")
+    work = Pipeline([Align(), Project(**QUICK), Edit(smile, 0), PasteBack(feather=0)], model=model)(tmp_path / "party.png")
+    assert np.allclose(work.inversion.geometry["quad"], quad.corners.numpy(), atol=0.01)
+    before, after = to_u8(load_image(tmp_path / "party.png"))[0], to_u8(work.picture)[0]
+    assert after.shape == (HEIGHT, WIDTH, 3)
+    y, x = torch.meshgrid(torch.arange(HEIGHT) + 0.5, torch.arange(WIDTH) + 0.5, indexing="ij")
+    inside = ((uv := quad.to_crop(torch.stack([x.flatten(), y.flatten()], dim=1))) >= 0).all(dim=1) & (uv <= 1).all(dim=1)
+    assert torch.equal(before.reshape(-1, 3)[~inside], after.reshape(-1, 3)[~inside])
+    assert not torch.equal(before.reshape(-1, 3)[inside], after.reshape(-1, 3)[inside])
+    again, geometry = align(work.picture, quad, invert.load_generator(model))
+    assert (again - work.unedited.render(invert.load_generator(model)).clamp(-1, 1)).abs().mean() < 0.05
+    assert geometry["quad"] == work.inversion.geometry["quad"]
+
+
+def test_encoded_and_tuned(world, tmp_path):
+    from encoders.build import encoder_for
+    from encoders.native import save_encoder
+
+    model = str(world / "tiny.safetensors")
+    save_encoder(encoder_for(invert.load_generator(model), "psp", backbone="tiny"), tmp_path / "e.safetensors")
+    encode, smile = Encode(str(tmp_path / "e.safetensors")), Edit(str(world / "smile.direction.safetensors"), 2)
+    pipeline = Pipeline([Align(), encode, Tune(steps=3, perceptual="none"), smile], model=model)
+    work = pipeline(world / "a.png")
+    assert [note["step"] for note in work.report] == ["Align", "Encode", "Tune", "Edit"]
+    assert work.inversion.weight_deltas and "box" in work.inversion.geometry and work.report[2]["psnr"] > 0
+    assert not torch.equal(work.picture, work.unedited.render(invert.load_generator(model)))
+    pipeline.save(tmp_path / "edit.yaml")
+    assert torch.equal(Pipeline.load(tmp_path / "edit.yaml")(world / "a.png").picture, work.picture)
+    with pytest.raises(UsageError, match="no picture to tune to"):
+        Pipeline([Tune(steps=1)], model=model)(work.unedited)
+
+
+@pytest.mark.parametrize(
+    "make, said",
+    [(lambda smile: Edit("smlie"), "smlie"), (lambda smile: Edit(smile, rows="top"), "rows 'top'"),
+     (lambda smile: Edit(5), "of the type int"), (lambda smile: Edit(smile, hold=5), "of the type int"),
+     (lambda smile: Edit(smile, rows=2.5), "rows 2.5"),
+     (lambda smile: Set(smile, rows="99"), "rows '99'"), (lambda smile: Until(smile, "smile>>1"), "write smile"),
+     (lambda smile: Mix("nowhere.png", rows="middle"), "neither a picture"), (lambda smile: Mix("seed:3", rows="from 40"), "from 40"),
+     (lambda smile: Mix(3, rows="middle"), "of the type int"), (lambda smile: Mask("nowhere.png"), "nowhere.png"),
+     (lambda smile: Truncate(rows="7-3"), "rows '7-3'"), (lambda smile: PasteBack(photo="nowhere.png"), "nowhere.png")],
+)  # fmt: skip
+def test_what_cannot_work_is_told_before_the_first_step(world, make, said):
+    def never(work):
+        raise AssertionError("a step ran")
+
+    with pytest.raises((UsageError, ImageError), match=said):
+        Pipeline([never, make(str(world / "smile.direction.safetensors"))], model=str(world / "tiny.safetensors"))(world / "a.png")
 
 
 def test_what_cannot_work(world, tmp_path):
@@ -192,6 +256,11 @@ NO_PIPELINES = {
     "steps: [!!python/object/apply:os.system ['true']]": "neither YAML nor JSON",
     "steps: [{Edit: smile, Set: age}]": "one name",
     "steps: [Align]\nis_related: maybe": "true or false",
+    "steps: [Align, Edit: [smile, much]]": "step 2: strength is 'much'",
+    "steps: [PasteBack: {mode: glue}]": "step 1: mode 'glue'",
+    "steps: [PasteBack: {feather: 2}]": "from 0 to 0.5",
+    "steps: [Mask: [a.png, walls]]": "features, pixels",
+    "steps: [Mix: {other: 'seed:1', amount: .nan}]": "amount is 'nan'",
 }
 
 

@@ -9,7 +9,7 @@ import torch
 
 from stylegan_core.losses.adversarial import path_lengths
 from stylegan_core.training.ema import ema_beta
-from stylegan_core.training.loop import lazy_constants
+from stylegan_core.training.run import lazy_constants
 from stylegan_core.training.steps import discriminator_step, generator_step, path_length_step, r1_step
 from tests.parity.networks import discriminator_config, generator_config, load
 from tests.parity.rows import Row, arrays, compare, filled, table

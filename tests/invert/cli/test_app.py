@@ -104,8 +104,12 @@ def test_words_of_the_official_generator():
 
 def test_version_and_wrong_words(invert):
     assert re.match(r"invert \S+\n", invert("--version").out)
-    for words in (["nonsense"], ["project"], ["project", "x.png", "--spce", "w"], ["generate", "--psi", "much"]):
-        assert invert(*words).code == 2
+    bad = (["nonsense"], ["project"], ["project", "x.png", "--spce", "w"], ["generate", "--psi", "much"], ["generate", "--psi=much"])
+    for words in bad:
+        result = invert(*words)
+        assert result.code == 2 and result.out == ""
+        assert len(result.err.strip().splitlines()) == 1 and "--help` tells" in result.err
+    assert "not 'much'" in result.err
 
 
 @pytest.mark.parametrize(

@@ -122,3 +122,65 @@ def test_evaluate_methods(invert, tmp_path):
     assert result.out.count("\n") == 4 and "| samples | w | stylegan2 | 1 |" in result.out
     assert len((tmp_path / "m.csv").read_text().splitlines()) == 3
     assert invert("evaluate", "methods", "--pictures", "cats").code == 2 and invert("evaluate", "methods", "--count", 0).code == 2
+
+
+def test_plan_of_a_training(invert, tmp_path):
+    plan = json.loads(invert("train", "generator", "-o", tmp_path, "--resolution", "24x16", "--count", 8, "--device", "cpu", "-n",
+                             "--augment", "bgc", "--loss", "hinge", "--channels", 4, "--cond", "--kimg", 1).out)  # fmt: skip
+    training = plan["training"]
+    assert training["generator"]["const_shape"] == [6, 4] and training["generator"]["img_channels"] == 4
+    assert training["generator"]["c_dim"] == 8 and training["augment"] == "bgc" and training["loss"] == "hinge"
+    assert plan["needs"]["days"] > 0 and plan["needs"]["gigabytes"] > 0 and plan["needs"]["steps"] == 63
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (["--resolution", "100x100"], "such as"), (["--resolution", "axb"], "--resolution"), (["--channels", 2], "1, 3 or 4"),
+        (["--preset", "config-f", "--resolution", 1024, "--batch", 4096], "GB are free"), (["--loss", "wasser"], "non-saturating"),
+        (["--augment", "bgd"], "bgcfnc"), (["--augment-p", 0.5], "--augment"), (["--data", "scenes", "--cond"], "no labels"),
+        (["--freeze-d", 1000], "--freeze-d 1000"), (["--count", 1], "one picture"), (["--batch", 6, "--micro-batch", 4], "multiple"),
+    ],
+)  # fmt: skip
+def test_training_that_cannot_be_is_one_line(invert, tmp_path, wrong, words):
+    words_before = ("--count", 8, "--resolution", 16, "--device", "cpu", "--kimg", 0.004)
+    result = invert("train", "generator", "-o", tmp_path / "run", *words_before, *wrong)
+    assert result.code == 2 and words in result.err and len(result.err.strip().splitlines()) == 1
+
+
+def test_training_data_that_cannot_be(invert, tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "cats").mkdir(parents=True)
+    write_photos(folder / "cats", ["a.png", "b.png"])
+    words = ("train", "generator", "-o", tmp_path / "run", "--data", folder, "--device", "cpu")
+    result = invert(*words, "--cond", "--resolution", 16)
+    assert result.code == 2 and "no labels" in result.err
+    (folder / "dogs").mkdir()
+    (folder / "dogs" / "c.png").write_bytes((folder / "cats" / "a.png").read_bytes()[:-60])
+    result = invert(*words, "--resolution", 16)
+    assert result.code == 1 and "c.png" in result.err and len(result.err.strip().splitlines()) == 1
+
+
+def test_fine_tuning_takes_the_size_of_the_model(invert, model, tmp_path):
+    words = ("train", "generator", "-o", tmp_path / "run", "--count", 8, "--device", "cpu", "--batch", 4, "--kimg", "0.004")
+    done = invert(*words, "--data", "ink", "--transfer", model, "--freeze-d", 2, "--augment", "bgc")
+    assert done.code == 0, done.err
+    config = json.loads((tmp_path / "run" / "config.json").read_text())["training"]
+    assert config["generator"]["img_resolution"] == 16 and config["freeze_d"] == 2 and config["ada_kimg"] == 100
+    other = invert(*words[:2], "-o", tmp_path / "x", "--count", 8, "--transfer", model, "--resolution", 32, "--device", "cpu")
+    assert other.code == 2 and "--resolution 16" in other.err
+    labelled = invert(*words[:2], "-o", tmp_path / "x", "--count", 8, "--transfer", model, "--cond", "--device", "cpu")
+    assert labelled.code == 2 and "labels do not match" in labelled.err
+
+
+def test_convert_keeps_a_content_box(invert, model, tmp_path):
+    path = tmp_path / "boxed.safetensors"
+    assert invert("models", "convert", model, "-o", path, "--content-box", "0,2,16,14").code == 0
+    assert load_generator(path).config.content_box == (0, 2, 16, 14)
+    assert invert("generate", "--model", path, "--seeds", "1", "-o", tmp_path / "out").code == 0
+    from PIL import Image
+
+    assert Image.open(tmp_path / "out" / "seed0001.png").size == (16, 12)
+    for wrong in ("0,2,16", "0,2,16,99", "a,b,c,d"):
+        assert invert("models", "convert", model, "-o", tmp_path / "x.safetensors", "--content-box", wrong).code in (1, 2)
+    assert invert("models", "convert", model, "-o", tmp_path / "x.pt", "--to", "rosinality", "--content-box", "0,2,16,14").code == 2

@@ -128,7 +128,8 @@ def test_a_bad_photo_among_good_ones(invert, model, smile, photos, tmp_path):
     "arguments, said",
     [(("-s", "1"), "one of the two"), (("-d", "smile", "-s", "1:2"), "strength '1:2'"), (("-d", "smile"), "none come with this model"),
      (("-d", "SMILE", "--mask", "no.png"), "not known"), (("-d", "SMILE", "--also", "age"), "write NAME=STRENGTH"),
-     (("-d", "SMILE", "--video", "a.avi"), ".gif"), (("-d", "SMILE", "--face", "third"), "largest")],
+     (("-d", "SMILE", "--video", "a.avi"), ".gif"), (("-d", "SMILE", "--face", "third"), "largest"),
+     (("-d", "SMILE", "--paste", "glue"), "replace, difference")],
 )  # fmt: skip
 def test_usage(invert, model, inversion, tmp_path, arguments, said):
     result = invert("edit", inversion, *arguments, "--model", model, "-o", tmp_path, "--device", "cpu")
@@ -140,6 +141,23 @@ def test_a_direction_of_another_model(invert, smile, tmp_path, photos):
     result = invert("edit", photos / "a.png", "-d", smile, "--model", other, *QUICK, "-o", tmp_path / "out")
     assert result.code == 1 and "was found in tiny" in result.err
     assert invert("edit", photos / "a.png", "-d", smile, "-s", "1", "--model", other, *QUICK, "-o", tmp_path / "out", "--related").code == 0
+
+
+def test_landmarks_of_one_photo_do_not_stop_the_others(invert, model, smile, photos, tmp_path):
+    (photos / "a.landmarks.json").write_text("[[1, 2]]")
+    out = tmp_path / "out"
+    result = invert("edit", photos / "a.png", photos / "c.png", "-d", smile, "-s", "1", "--model", model, *QUICK, "-o", out)
+    (photos / "a.landmarks.json").unlink()
+    assert result.code == 1 and "a.landmarks.json" in result.err
+    assert [record["status"] for record in json.loads((out / "report.json").read_text())] == ["failed", "done"]
+
+
+def test_files_and_methods_that_need_more(invert, model, inversion, tmp_path):
+    np.save(tmp_path / "smile.npy", np.ones(8, np.float32))
+    result = invert("edit", inversion, "-d", tmp_path / "smile.npy", "--model", model, "-o", tmp_path / "out", "--device", "cpu")
+    assert result.code == 2 and "directions import" in result.err
+    result = invert("directions", "find", "--method", "text", "--model", model, "-o", tmp_path / "out", "--device", "cpu")
+    assert result.code == 2 and "--text" in result.err
 
 
 def test_plans(invert, model, smile, photos, tmp_path):

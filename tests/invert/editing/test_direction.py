@@ -134,6 +134,20 @@ def test_held_readings_stay(generator, count, with_covariance):
     assert direction.provenance["conditional"]["held"] == [other.name for other in others]
 
 
+def test_a_conditional_direction_keeps_its_vector(generator):
+    """Held again it stays as it is; with one more condition it moves no further from its vector than that condition asks."""
+    latent = draw(generator, 1000, space="w").value
+    age, hat = made(generator, seed=1, name="age"), made(generator, seed=2, name="hat")
+    once = orthogonalise(made(generator), [age], covariance=torch.cov(latent.T))
+    again = orthogonalise(once, [age])
+    assert torch.allclose(again.vector, once.vector, atol=1e-5)
+    assert again.provenance["conditional"]["before"] == once.provenance["conditional"]
+    both = orthogonalise(once, [age, hat])
+    kept = torch.nn.functional.cosine_similarity(both.vector, once.vector, dim=0)
+    assert kept > torch.nn.functional.cosine_similarity(orthogonalise(made(generator), [age, hat]).vector, once.vector, dim=0)
+    assert both.reader @ both.vector == pytest.approx(1, abs=1e-4) and (age.reader @ both.vector).abs() < 1e-4
+
+
 def test_one_condition_is_the_papers_projection(generator):
     """InterFaceGAN Sec. 3.2: n1 - (n1ᵀ n2) n2, of unit normals."""
     first, second = made(generator), made(generator, seed=1, name="age")

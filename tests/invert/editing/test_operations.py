@@ -224,6 +224,8 @@ def test_as_strong_as_it_takes(generator):
         direction, inversion, generator, reached=Score(scores, "brightness", start - 0.02, is_below=True), max_strength=-8
     )
     assert other_way.reason == "reached" and other_way.strength < 0
+    by_itself = apply_until(direction, inversion, generator, reached=Score(scores, "brightness", start - 0.02, is_below=True))
+    assert by_itself.reason == "reached" and by_itself.strength == pytest.approx(other_way.strength, abs=0.02)
     assert apply_until(direction, inversion, generator, reached=Score(scores, "brightness", 9.0), max_strength=1).reason == "limit"
     assert apply_until(direction, inversion, generator, reached=Score(scores, "brightness", -9.0)).strength == 0
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from invert.projectors.base import Candidates, Problem, Progress
 from invert.projectors.gauss_newton import GaussNewton
 from invert.projectors.measures import Pixels
-from invert.projectors.posterior import Posterior, conjugate_gradients, flat, most_likely, unflat
+from invert.projectors.posterior import Posterior, flat, least_squares, likeliest_step, unflat
 from invert.projectors.presets import PRESETS
 from invert.projectors.project import planned
 from invert.projectors.samples import WSamples
@@ -28,20 +28,21 @@ def linear(seed: int, count: int) -> Tensor:
     return torch.randn(30, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_conjugate_gradients_solve_what_a_direct_solver_solves() -> None:
-    half = linear(0, 30)
-    matrix, goal = half @ half.t() + torch.eye(30).double(), linear(1, 1)[:, 0]
-    solution = conjugate_gradients(lambda v: matrix @ v, goal, lambda v: v / matrix.diagonal(), 200)
-    assert torch.allclose(solution, torch.linalg.solve(matrix, goal), rtol=1e-2, atol=1e-3)
-    assert torch.equal(conjugate_gradients(lambda v: matrix @ v, goal, lambda v: v, 0), torch.zeros(30).double())
+def test_least_squares_are_those_of_a_direct_solver() -> None:
+    matrix, goal = linear(0, 12), linear(1, 1)[:, 0]
+    solution = least_squares(lambda v: matrix @ v, lambda v: matrix.t() @ v, goal, 100)
+    assert torch.allclose(solution, torch.linalg.lstsq(matrix, goal[:, None]).solution[:, 0], atol=1e-3)
+    rests = [float((matrix @ least_squares(lambda v: matrix @ v, lambda v: matrix.t() @ v, goal, n) - goal).norm()) for n in range(5)]
+    assert rests == sorted(rests, reverse=True) and rests[0] == float(goal.norm())
 
 
 def test_the_mode_of_a_linear_model_is_found_in_one_step() -> None:
-    a, b, y, sigma = linear(0, 3), linear(1, 40), linear(2, 1)[:, 0], 0.5
-    x, n = most_likely(lambda x, n: y - a @ x[0] - b @ n, linear(3, 3)[:1], linear(4, 40)[0], sigma, 100, 16)
+    a, b, y, sigma = linear(0, 3), linear(1, 40), linear(2, 1)[:, 0], 2.0
+    x, n = linear(3, 3)[:1], torch.cat([linear(4, 1)[:, 0], linear(5, 1)[:10, 0]])
+    dx, dn = likeliest_step(lambda x, n: a @ x[0] + b @ n - y, x, n, sigma, 100, 16)
     both = torch.cat([a, b], dim=1)
     wanted = torch.linalg.solve(both.t() @ both / sigma**2 + torch.eye(43).double(), both.t() @ y / sigma**2)
-    assert torch.allclose(torch.cat([x[0], n]), wanted, atol=1e-3)
+    assert torch.allclose(torch.cat([(x + dx)[0], n + dn]), wanted, atol=5e-3)
 
 
 def own_sample(generator, seed: int) -> tuple[Problem, Candidates, Tensor]:
@@ -55,14 +56,14 @@ def own_sample(generator, seed: int) -> tuple[Problem, Candidates, Tensor]:
 
 def test_noise_counted_as_random_brings_w_nearer_than_distances(generator) -> None:
     ratios = []
-    for seed in range(1000, 1006):
+    for seed in range(1000, 1003):
         problem, begin, w = own_sample(generator, seed)
         plain = GaussNewton(1.0, "w", {"multi-scale": 1.0}, prior=1e-3).run(problem, begin, 10, Progress(problem, 10))
-        better = Posterior(1.0).run(problem, plain, 8, Progress(problem, 8))
+        better = Posterior(1.0, cg_steps=25).run(problem, plain, 5, Progress(problem, 5))
         ratios.append(float((better.latent.value - w).norm() / (plain.latent.value - w).norm()))
         told = {name: maps.square().mean().sqrt() for name, maps in better.noise.items()}
         assert max(map(float, told.values())) < 1.5  # noise as likely maps have it, not whatever fits
-    assert sorted(ratios)[3] < 0.8, ratios
+    assert sorted(ratios)[1] < 0.8, ratios
 
 
 def test_a_hidden_half_is_not_looked_at(generator) -> None:
@@ -79,8 +80,8 @@ def test_the_density_never_falls(generator) -> None:
     problem, candidates, _ = own_sample(generator, 1001)
     losses = []
     for _ in range(4):
-        candidates, loss, gain, picture = Posterior(1.0)._step(problem, candidates, 0.01)
-        assert gain >= 0 and picture.shape == problem.target.shape
+        candidates, loss, picture = Posterior(1.0)._step(problem, candidates, 0.01)
+        assert picture.shape == problem.target.shape
         losses.append(float(loss))
     assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0]
 

@@ -56,3 +56,17 @@ def test_unknown_terms_and_bad_targets_are_refused_before_any_work() -> None:
             build_objective({"pixel": 1.0}, Goal(images(), mask))
     with pytest.raises(UsageError, match="prior"):
         build_objective({"w-prior": 1.0}, Goal(images()))
+
+
+@pytest.mark.parametrize("term", ["pixel", "pixel-absolute", "multi-scale"])
+def test_beyond_white_is_white_where_the_target_is(term: str) -> None:
+    target = images(1) * 0.5
+    target[..., :2], target[..., 2:4] = 1.0, -1.0
+    beyond = target.clone()
+    beyond[..., :2], beyond[..., 2:4] = 1.7, -1.2
+    beyond.requires_grad_()
+    plain, saturating = (build_objective({term: 1.0}, Goal(target, saturates=s))(Rendering(beyond))[0] for s in (False, True))
+    assert float(plain) > 0 and float(saturating) == 0
+    assert not torch.autograd.grad(saturating.sum(), beyond)[0].any()
+    short = (beyond.detach() * 0.5).requires_grad_()  # short of white, and beyond it where the target is grey: differences as ever
+    assert torch.allclose(*(build_objective({term: 1.0}, Goal(target, saturates=s))(Rendering(short))[0] for s in (False, True)))

@@ -97,6 +97,7 @@ def test_rows_take_labels(row: str) -> None:
 def test_rows_differ_in_what_the_table_says() -> None:
     rows = {row: build(stylegan1_parts(row, resolution=16, w_dim=16, channel_base=256, channel_max=16)[0]) for row in PRESETS}
     names = {row: set(dict(generator.named_parameters())) for row, generator in rows.items()}
+    assert names.pop("config-a") == names["stylegan1-f"]
     a, b, c, d, e, f = (names[row] for row in sorted(names))
     assert a == b and not any("affine" in name or "mapping" in name for name in a)
     assert any("affine" in name for name in c) and "synthesis.b4.dense" in c & a and "synthesis.b4.const" in d - c

@@ -33,7 +33,7 @@ from stylegan_core.training.warm_start import fit_mapping, warm_start
 class Gradients:
     """Pictures whose colour is a function of two numbers."""
 
-    name, resolution = "gradients", 16
+    name, shape, channels, c_dim = "gradients", (16, 16), 3, 0
 
     def __len__(self) -> int:
         return 64
@@ -46,6 +46,12 @@ class Gradients:
 
     def shown(self, indices):
         return self.normals(indices)
+
+    def expect(self, indices):
+        pass
+
+    def labels(self, indices):
+        return np.zeros([len(indices), 0], np.float32)
 
     def images_u8(self, indices):
         level = 127 + 60 * np.tanh(self.normals(indices))
