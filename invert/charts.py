@@ -64,7 +64,8 @@ def tradeoff_chart(rows: Sequence[InversionRow]) -> str:
     for index, (row, x, y) in enumerate(zip(shown, corners.x, corners.y)):
         across = LEFT + (x - x_range[0]) / (x_range[1] - x_range[0]) * (WIDTH - LEFT - RIGHT)
         down = HEIGHT - BOTTOM - (y - y_range[0]) / (y_range[1] - y_range[0]) * (HEIGHT - TOP - BOTTOM)
+        label = down + (11 if index % 2 else -3)  # neighbours in turn below and above
         colour = COLOURS[index % len(COLOURS)]
         dots.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="{DOT}" fill="{colour}"/>'
-                    f'<text x="{across + DOT + 2:.1f}" y="{down - 3:.1f}" class="tick">{html.escape(row.method)}</text>')
+                    f'<text x="{across + DOT + 2:.1f}" y="{label:.1f}" class="tick">{html.escape(row.method)}</text>')
     return alone(frame.replace("</svg>", "".join(dots) + "</svg>"))
