@@ -22,7 +22,7 @@ def test_a_file_of_another_layout_needs_no_calibration(name: str) -> None:
     options = replace(AttributeOptions("features"), effort=LITTLE)
     bench = bench_of(loaded, options)
     side = loaded.generator.img_resolution
-    pictures = [read_picture(sample(loaded.generator, 5)), read_picture(Procedural("portraits", side).pictures([0])[0])]
+    pictures = [read_picture(sample(loaded.generator, 6)), read_picture(Procedural("portraits", side).pictures([0])[0])]
     own, other = attribute_pictures(pictures, [bench], options)
     assert own.verdict == "consistent_with" and other.score < own.score and other.verdict in ("none", "consistent_with")
     assert own.record()["candidates"][0]["calibration"] == "one-class"
