@@ -34,7 +34,7 @@ LOCALITY_PSI = 0.5   # truncation of the samples that mark the way (PTI Sec. 3.3
 LARGEST_SIDE = 256
 PARTS = ("all", "convolutions")
 PUBLISHED = (350, 3e-4)  # steps and rate of PTI Sec. 4
-SMALL = (150, 3e-3)      # ours, for pictures whose longer side is below
+SMALL = (350, 3e-3)      # ours, for pictures whose longer side is below
 SMALL_SIDE = 256
 
 
@@ -42,7 +42,7 @@ SMALL_SIDE = 256
 class PivotalTuning:
     """Hyper-parameters (PTI Sec. 4) and their loop.
 
-    steps, lr: None = the paper's, and for pictures below SMALL_SIDE fewer and larger ones, see `for_generator`.
+    steps, lr: None = the paper's, and for pictures below SMALL_SIDE a higher rate, see `for_generator`.
     perceptual, pixel: weights (PTI Eq. 1). locality: weight of the regulariser that holds pictures near the pivot as they were;
     0 = off (PTI Eq. 4 and 5). radius: how far from the pivot it looks, in spreads of W. locality_every: steps. stop_below: an image
     is finished when its perceptual distance is below this; 0 = never. parts: 'all' of the synthesis, or 'convolutions'. pack:
