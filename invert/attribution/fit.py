@@ -44,7 +44,8 @@ class Effort:
     @property
     def num_renders(self) -> int:
         """Forward and backward passes for one picture, about."""
-        return 22 + self.starts * (self.first_steps + 1) + self.kept * (self.search_steps + 1) + self.w_steps + self.noise_steps + self.plus_steps + 3
+        search = self.starts * (self.first_steps + 1) + self.kept * (self.search_steps + 1)
+        return 22 + search + self.w_steps + self.noise_steps + self.plus_steps + 3
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def settle(pictures: Sequence[Picture], ground: Groundwork, effort: Effort) -> S
     blurs = [_softness(picture, placement, shape, shown[i : i + 1], stored[i : i + 1])
              for i, (picture, placement) in enumerate(zip(pictures, places))]  # fmt: skip
     parts = [channel_of(*picture, placement, shape, blur) for picture, placement, blur in zip(pictures, places, blurs)]
-    return Settled(Channel.cat(parts).to(like), places, blurs, is_const, found.v, torch.cat([glance.curve, searched.curve, found.curve]), searched)
+    curve = torch.cat([glance.curve, searched.curve, found.curve])
+    return Settled(Channel.cat(parts).to(like), places, blurs, is_const, found.v, curve, searched)
 
 
 def _placed(pixels: Sequence[Tensor], ground: Groundwork, effort: Effort) -> list[Trial]:
