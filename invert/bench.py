@@ -104,9 +104,7 @@ def bench(cases: Sequence[Case], variants: Sequence[str] = ("eager",), *, repeat
     All variants take turns, so that a slow moment of the machine hits them alike. seconds: after so many, a case is not repeated
     further. callback: told what is about to be measured. Raises UsageError for unknown variants, before anything is measured.
     """
-    for name in variants:
-        if name not in VARIANTS:
-            raise UsageError(f"variant {name!r}: {', '.join(VARIANTS)} are allowed")
+    check_variants(variants)
     device = device or torch.device("cpu")
     rate = matmul_rate(device, torch.float32)
     for case in cases:
@@ -126,6 +124,13 @@ def bench(cases: Sequence[Case], variants: Sequence[str] = ("eager",), *, repeat
                 median = statistics.median(values)
                 yield Row(case.name, case.resolution, case.batch, work, name, 1e3 * median, 1e3 * min(values), len(values),
                           reference / median, floor)
+
+
+def check_variants(names: Sequence[str]) -> None:
+    """Raises UsageError for one that is not in VARIANTS."""
+    for name in names:
+        if name not in VARIANTS:
+            raise UsageError(f"variant {name!r}: {', '.join(VARIANTS)} are allowed")
 
 
 def machine(device: torch.device) -> Machine:

@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invert.bench import GROUPED, VARIANTS, Case, Machine, alternate
+from invert.bench import GROUPED, VARIANTS, Case, Machine, alternate, check_variants
 from invert.bench_grouped import discriminate_plain, render_grouped
-from stylegan_core.errors import UsageError
 from stylegan_core.losses.adversarial import logistic_discriminator, nonsaturating_generator
 from stylegan_core.networks.acceleration import check_compiler
 from stylegan_core.networks.build import build
@@ -45,9 +44,7 @@ class TrainingRow:
 def bench_training(case: Case, variants: Sequence[str] = ("eager",), *, repeats: int = 3, seconds: float = 120.0,
                    device: torch.device | None = None) -> list[TrainingRow]:
     """Rows of the grouped form and of each variant; they begin with the same weights and take turns. Raises UsageError."""
-    for name in variants:
-        if name not in VARIANTS:
-            raise UsageError(f"variant {name!r}: {', '.join(VARIANTS)} are allowed")
+    check_variants(variants)
     device = device or torch.device("cpu")
     torch.compiler.reset()
     kinds: Mapping[str, dict[str, Any]] = {GROUPED: {}, **{name: VARIANTS[name] for name in variants}}

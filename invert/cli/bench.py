@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,9 +49,8 @@ def bench(
       invert bench --device cuda --variants eager,bf16,compiled-bf16 -o speed.md
     """
     from invert.bench import bench as measure
-    from invert.bench import default_cases, machine, markdown
+    from invert.bench import default_cases, markdown
     from stylegan_core.errors import UsageError
-    from stylegan_core.files import atomic_write
     from stylegan_core.runtime import resolve_device, set_threads
 
     terminal = Terminal(quiet=quiet)
@@ -79,22 +79,13 @@ def bench(
             started += 1
 
         rows = list(measure(cases, names, repeats=repeats, seconds=seconds, device=place, callback=callback))
-    here = machine(place)
-    if output is not None:
-        with atomic_write(output) as temporary:
-            temporary.write_text(markdown(rows, here), encoding="utf-8")
-    if json:
-        terminal.json({"machine": vars(here), "rows": [row.to_dict() for row in rows]})
-    else:
-        terminal.data(markdown(rows, here))
+    show(terminal, rows, markdown, place, output, json=json)
 
 
 def bench_encoders(terminal: Terminal, batches: list[int], repeats: int, seconds: float, place: Any, output: Path | None, *,
                    json: bool, dry_run: bool) -> None:
     """The table of encoders."""
-    from invert.bench import machine
     from invert.bench_encoder import bench_encoder, markdown
-    from stylegan_core.files import atomic_write
 
     if dry_run:
         terminal.json({"device": str(place), "encoder": "psp ir-se-50, 256 px, 18 rows", "batches": batches})
@@ -104,19 +95,14 @@ def bench_encoders(terminal: Terminal, batches: list[int], repeats: int, seconds
         for number, batch in enumerate(batches):
             bar.update(number, what=f"batch {batch}")
             rows += bench_encoder(batch, repeats=repeats, seconds=seconds, device=place)
-    text = markdown(rows, machine(place))
-    if output is not None:
-        with atomic_write(output) as temporary:
-            temporary.write_text(text)
-    terminal.json([row.to_dict() for row in rows]) if json else terminal.data(text)
+    show(terminal, rows, markdown, place, output, json=json)
 
 
 def bench_steps(terminal: Terminal, resolutions: list[int], batches: list[int], variants: str, repeats: int, seconds: float, place: Any,
                 output: Path | None, *, json: bool, dry_run: bool) -> None:
     """The table of training steps."""
-    from invert.bench import Case, machine
+    from invert.bench import Case
     from invert.bench_training import bench_training, markdown
-    from stylegan_core.files import atomic_write
 
     names = [name.strip() for name in variants.split(",")]
     cases = [Case(f"{resolution}²", batch, resolution) for resolution in resolutions for batch in batches]
@@ -128,11 +114,22 @@ def bench_steps(terminal: Terminal, resolutions: list[int], batches: list[int], 
         for number, case in enumerate(cases):
             bar.update(number, what=f"{case.name} batch {case.batch}")
             rows += bench_training(case, names, repeats=repeats, seconds=seconds, device=place)
-    text = markdown(rows, machine(place))
+    show(terminal, rows, markdown, place, output, json=json)
+
+
+def show(terminal: Terminal, rows: list[Any], markdown: Callable[[Any, Any], str], place: Any, output: Path | None, *, json: bool) -> None:
+    """Rows with the machine that they come from: to a file, where one was named, and to stdout."""
+    from invert.bench import machine
+    from stylegan_core.files import atomic_write
+
+    here = machine(place)
     if output is not None:
         with atomic_write(output) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    terminal.json([row.to_dict() for row in rows]) if json else terminal.data(text)
+            temporary.write_text(markdown(rows, here), encoding="utf-8")
+    if json:
+        terminal.json({"machine": vars(here), "rows": [row.to_dict() for row in rows]})
+    else:
+        terminal.data(markdown(rows, here))
 
 
 def chosen_cases(cases: list[Case], resolutions: list[int] | None, batches: list[int] | None) -> list[Case]:

@@ -83,15 +83,16 @@ def explain(error: BaseException) -> str:
 
 
 def is_wrong_usage(error: BaseException) -> bool:
-    """Whether typer could not make sense of the command line."""
-    return hasattr(error, "format_message") and getattr(error, "exit_code", None) == USAGE
+    """Whether typer could not make sense of the command line, or of a file that it names."""
+    return hasattr(error, "format_message") and hasattr(error, "exit_code")
 
 
 def show_usage_error(error: Any, arguments: Sequence[str]) -> int:
     """What typer says of a command line, as one line with the value that was given; returns the exit code."""
+    code: int = error.exit_code
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
-        return USAGE
+        return code
     names = list(getattr(getattr(error, "param", None), "opts", []))
     given = [value for name, value in itertools.pairwise(arguments) if name in names]
     given += [value.partition("=")[2] for value in arguments if value.partition("=")[0] in names and "=" in value]
@@ -99,7 +100,7 @@ def show_usage_error(error: Any, arguments: Sequence[str]) -> int:
     place = "invert" if context is None else context.command_path
     text = " ".join(error.format_message().split()).rstrip(".")
     Terminal().fail(f"{text}{f', not {given[-1]!r}' if given else ''}; `{place} --help` tells what there is")
-    return USAGE
+    return code
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:

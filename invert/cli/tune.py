@@ -41,9 +41,11 @@ def tune(
     ] = None,
     passes: Annotated[int | None, typer.Option("--passes", metavar="N", help="Of HyperStyle.", rich_help_panel=HOW)] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", "--num-steps", metavar="N", help="Of pivotal tuning (default: by size).", rich_help_panel=HOW)
+        int | None, typer.Option("--steps", "--num-steps", metavar="N", help="Of pivotal tuning (default: 350).", rich_help_panel=HOW)
     ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", metavar="X", help="Learning rate (default: by size).", rich_help_panel=HOW)] = None,
+    lr: Annotated[
+        float | None, typer.Option("--lr", metavar="X", help="Rate (default: 0.003 below 256 px, else 0.0003).", rich_help_panel=HOW)
+    ] = None,
     locality: Annotated[
         float | None,
         typer.Option("--locality", metavar="X", help="Holds pictures near by as they were; 0 = off (default: 0.1).", rich_help_panel=HOW),

@@ -33,8 +33,8 @@ LOCALITY_STREAM = 4  # beside the streams of projectors.start
 LOCALITY_PSI = 0.5   # truncation of the samples that mark the way (PTI Sec. 3.3)
 LARGEST_SIDE = 256
 PARTS = ("all", "convolutions")
-PUBLISHED = (350, 3e-4)  # steps and rate of PTI Sec. 4
-SMALL = (350, 3e-3)      # ours, for pictures whose longer side is below
+PUBLISHED_LR = 3e-4  # PTI Sec. 4
+SMALL_LR = 3e-3      # ours, for pictures whose longer side is below
 SMALL_SIDE = 256
 
 
@@ -42,14 +42,14 @@ SMALL_SIDE = 256
 class PivotalTuning:
     """Hyper-parameters (PTI Sec. 4) and their loop.
 
-    steps, lr: None = the paper's, and for pictures below SMALL_SIDE a higher rate, see `for_generator`.
+    lr: None = the paper's, or SMALL_LR for pictures below SMALL_SIDE.
     perceptual, pixel: weights (PTI Eq. 1). locality: weight of the regulariser that holds pictures near the pivot as they were;
     0 = off (PTI Eq. 4 and 5). radius: how far from the pivot it looks, in spreads of W. locality_every: steps. stop_below: an image
     is finished when its perceptual distance is below this; 0 = never. parts: 'all' of the synthesis, or 'convolutions'. pack:
     int8, low-rank:N, or none. is_shared: one change of the weights for all images instead of one for each (PTI Sec. 4.4).
     """
 
-    steps: int | None = None
+    steps: int = 350
     lr: float | None = None
     perceptual: float = 1.0
     pixel: float = 1.0
@@ -65,7 +65,7 @@ class PivotalTuning:
 
     def validate(self) -> PivotalTuning:
         """Returns self; raises UsageError before the first step."""
-        if (self.steps is not None and self.steps < 1) or self.locality_every < 1:
+        if self.steps < 1 or self.locality_every < 1:
             raise UsageError(f"steps {self.steps}, locality_every {self.locality_every}: whole numbers from 1 are allowed")
         if (self.lr is not None and not self.lr > 0) or not self.radius > 0:
             raise UsageError(f"lr {self.lr}, radius {self.radius}: numbers above 0 are allowed")
@@ -78,17 +78,16 @@ class PivotalTuning:
             packed({}, self.pack)
         return self
 
-    def for_generator(self, generator: Generator) -> PivotalTuning:
-        """With the steps and the rate that suit the size of its pictures, where none were given."""
-        steps, lr = SMALL if max(generator.img_shape) < SMALL_SIDE else PUBLISHED
-        return replace(self, steps=steps if self.steps is None else self.steps, lr=lr if self.lr is None else self.lr)
+    def lr_for(self, generator: Generator) -> float:
+        """The rate that was given, or that suits the size of the pictures."""
+        if self.lr is not None:
+            return self.lr
+        return SMALL_LR if max(generator.img_shape) < SMALL_SIDE else PUBLISHED_LR
 
     def project(self, target: Tensor, generator: Generator, *, mask: Tensor | None = None, start: Inversion | None = None,
                 callback: Callback | None = None) -> Inversion:
         """target: [N, C, H, W] in [-1, 1]. start: the pivots, N images of any space; None = projections into W by `fast`."""
         self.validate()
-        if self.steps is None or self.lr is None:
-            return self.for_generator(generator).project(target, generator, mask=mask, start=start, callback=callback)
         check_target(target, mask)
         device, dtype = place_of(generator)
         target = target.to(device, dtype)
@@ -112,10 +111,9 @@ class PivotalTuning:
     def _tune(self, target: Tensor, mask: Tensor | None, pivots: Inversion, generator: Generator, measure: FeatureDistance,
               callback: Callback | None) -> Inversion:
         """One change of the weights for these images together."""
-        assert self.steps is not None and self.lr is not None
         parameters: dict[str, Tensor] = dict(generator.named_parameters())  # type: ignore[attr-defined]
         moving = {name: torch.zeros_like(value).requires_grad_() for name, value in parameters.items() if self.is_moving(name, value)}
-        adam = torch.optim.Adam(moving.values(), lr=self.lr)
+        adam = torch.optim.Adam(moving.values(), lr=self.lr_for(generator))
         measured = distance_to(measure, target, mask, largest_side=LARGEST_SIDE)
         locality = Locality(self, generator, pivots.latent, measure)
         begun, step = time.monotonic(), 0

@@ -396,6 +396,7 @@ def test_workers_end_with_their_parent(model, photos, tmp_path, number):
     process = _start(words)
     _wait_for(lambda: "step" in process.stderr.readline())
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    assert children
     process.send_signal(number)
     process.wait()
     _wait_for(lambda: not any(_is_alive(child) for child in children), 30)
