@@ -15,7 +15,6 @@ from invert.attribution.sources import Kept, Procedural, Samples, Source, as_fil
 from stylegan_core.generator import Generator
 from stylegan_core.latent import Latent, LatentSpace
 from stylegan_core.noise import Noise
-from stylegan_core.provenance import model_sha256
 from stylegan_core.seeds import rng_from_seed, zs_from_seeds
 
 FIRST_SEED = 100_000  # of samples
@@ -150,11 +149,6 @@ def other_samples(generator: Generator, name: str) -> Samples:
 def held_out_portraits(resolution: int) -> Procedural:
     """Real portraits of the test seed."""
     return Procedural("portraits", resolution, seed=TEST_SEED, first=0)
-
-
-def same_model(a: Generator, b: Generator) -> bool:
-    """By hash."""
-    return model_sha256(a) == model_sha256(b)  # type: ignore[arg-type]
 
 
 def _labels(generator: Generator, seed: int, count: int) -> Tensor | None:

@@ -176,7 +176,7 @@ class Tune:
     """Pivotal tuning of the inversion: the weights move until the picture is right; edits keep the change. Fields as of `invert tune`."""
 
     steps: int = 350
-    lr: float = 3e-4
+    lr: float | None = None
     locality: float = 0.1
     seed: int = 0
     perceptual: str = "auto"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class Goal:
     saturates: bool = False
 
     def seen(self, images: Tensor) -> Tensor:
-        """images [N, C, H, W] as distances see them."""
+        """images [N, C, H, W] as the terms see them."""
         if not self.saturates:
             return images
         target = self.target.contiguous(memory_format=best_memory_format(images))
@@ -91,11 +91,5 @@ def build_objective(weights: Mapping[str, float], goal: Goal) -> Objective:
     if unknown:
         raise UsageError(f"loss term {unknown[0]!r}: one of {', '.join(TERMS)} is allowed")
     check_target(goal.target, goal.mask)
-    return Objective([LossTerm(name, weight, _function(name, goal)) for name, weight in weights.items() if weight])
-
-
-def _function(name: str, goal: Goal) -> LossFunction:
-    function = TERMS[name](goal)
-    if not goal.saturates or name not in DISTANCES:
-        return function
-    return lambda rendering: function(replace(rendering, images=goal.seen(rendering.images)))
+    terms = [LossTerm(name, weight, TERMS[name](goal)) for name, weight in weights.items() if weight]
+    return Objective(terms, goal.seen if goal.saturates else None)

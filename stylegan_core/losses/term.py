@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -46,9 +46,12 @@ class LossTerm:
 
 @dataclass(frozen=True)
 class Objective:
-    """The sum of its terms. Names are unique; terms of weight 0 are left out of the sum and not computed."""
+    """The sum of its terms. Names are unique; terms of weight 0 are left out of the sum and not computed. seen: what the terms see
+    of images; None = the images.
+    """
 
     terms: Sequence[LossTerm]
+    seen: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         names = [term.name for term in self.terms]
@@ -60,6 +63,8 @@ class Objective:
 
     def __call__(self, rendering: Rendering) -> tuple[Tensor, dict[str, Tensor]]:
         """→ (total [N], name → [N] before the weight). Back-propagate total.sum(): a batch equals its single runs."""
+        if self.seen is not None:
+            rendering = replace(rendering, images=self.seen(rendering.images))
         total = torch.zeros(rendering.images.shape[0], dtype=rendering.images.dtype, device=rendering.images.device)
         parts = {}
         for term in self.terms:

@@ -28,7 +28,7 @@ def test_the_plain_discriminator_gives_the_same_logits() -> None:
 def test_a_step_is_the_same_and_faster() -> None:
     plain, eager, bf16 = bench_training(SMALL, ["eager", "bf16"], repeats=4, seconds=20)
     assert plain.ratio == 1 and eager.loss == pytest.approx(plain.loss, rel=1e-4) and bf16.loss == pytest.approx(plain.loss, rel=0.05)
-    assert eager.ratio > 1.1  # 1.8 on an idle core
+    assert eager.ratio > 1.1  # 1.8 and 2.0 where it was measured
     assert eager.images_per_second == pytest.approx(16e3 / eager.milliseconds)
 
 
