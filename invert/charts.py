@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from invert.attribution.plots import BOTTOM, COLOURS, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Line, alone, chart
 from invert.comparison import InversionRow, Trace
+from invert.plots import Line, alone, chart
 
 POINTS = 60  # of a curve over time
-DOT = 5
 
 
 def race_charts(traces: Sequence[Trace]) -> dict[str, str]:
@@ -52,20 +50,9 @@ def held(points: Sequence[tuple[float, float, float]], column: int, moment: floa
 
 def tradeoff_chart(rows: Sequence[InversionRow]) -> str:
     """An SVG: PSNR of the inversion across, the judge's distance of its edits to the true counterfactuals upwards (less is better)."""
-    shown = [row for row in rows if row.edit_distance is not None]
-    corners = Line("", [row.psnr for row in shown], [float(row.edit_distance or 0) for row in shown])
-    margin_x, margin_y = (0.08 * (max(values) - min(values)) + 1e-3 for values in (corners.x, corners.y))
-    x_range = (min(corners.x) - margin_x, max(corners.x) + 2 * margin_x)
-    y_range = (min(corners.y) - margin_y, max(corners.y) + margin_y)
-    middle = Line("", [sum(x_range) / 2], [sum(y_range) / 2])  # a chart needs a line; one point of it draws nothing
-    frame = chart([middle], title="Distortion against editability", x_label="PSNR of the inversion in dB", x_range=x_range, y_range=y_range,
-                  y_label="edits: distance to the truth")
-    dots = []
-    for index, (row, x, y) in enumerate(zip(shown, corners.x, corners.y)):
-        across = LEFT + (x - x_range[0]) / (x_range[1] - x_range[0]) * (WIDTH - LEFT - RIGHT)
-        down = HEIGHT - BOTTOM - (y - y_range[0]) / (y_range[1] - y_range[0]) * (HEIGHT - TOP - BOTTOM)
-        label = down + (11 if index % 2 else -3)  # neighbours in turn below and above
-        colour = COLOURS[index % len(COLOURS)]
-        dots.append(f'<circle cx="{across:.1f}" cy="{down:.1f}" r="{DOT}" fill="{colour}"/>'
-                    f'<text x="{across + DOT + 2:.1f}" y="{label:.1f}" class="tick">{html.escape(row.method)}</text>')
-    return alone(frame.replace("</svg>", "".join(dots) + "</svg>"))
+    dots = [Line(row.method, [row.psnr], [row.edit_distance], is_dots=True) for row in rows if row.edit_distance is not None]
+    x, y = [line.x[0] for line in dots], [line.y[0] for line in dots]
+    margin_x, margin_y = (0.08 * (max(values) - min(values)) + 1e-3 for values in (x, y))
+    return alone(chart(dots, title="Distortion against editability", x_label="PSNR of the inversion in dB",
+                       y_label="edits: distance to the truth", x_range=(min(x) - margin_x, max(x) + 2 * margin_x),
+                       y_range=(min(y) - margin_y, max(y) + margin_y)))

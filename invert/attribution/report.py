@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from invert.attribution.calibration import CLASSES, RENDERED, SAMPLED
-from invert.attribution.plots import STYLE, Line, bins_for, chart, steps_of
 from invert.attribution.registration import WORDS
 from invert.attribution.verdict import CANNOT_SAY, CONSISTENT, MADE_BY, NONE, Attribution, Candidate
+from invert.plots import STYLE, Line, bins_for, chart, steps_of
 from invert.reports import jsonable
 from stylegan_core.files import atomic_write, display, write_json
 from stylegan_core.images import to_pil

@@ -10,7 +10,7 @@ import numpy as np
 
 from invert.attribution.evaluation import LAUNDERED, Evaluation
 from invert.attribution.measures import reliability, roc, tippett
-from invert.attribution.plots import Line, alone, bins_for, chart, steps_of
+from invert.plots import Line, alone, bins_for, chart, steps_of
 from stylegan_core.files import atomic_write
 
 START, END = "<!-- tables of `invert evaluate attribution` -->", "<!-- end of the tables -->"

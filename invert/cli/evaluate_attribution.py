@@ -180,8 +180,8 @@ def _further(
 
 def _write(terminal: Terminal, evaluation: Evaluation, tables: dict[str, Any], facts: dict[str, Any], output: Path, into: Path | None,
            further: dict[str, Evaluation]) -> None:  # fmt: skip
-    from invert.attribution.plots import alone
     from invert.attribution.tables import distance_chart, markdown, pictures, put_into
+    from invert.plots import alone
     from invert.reports import jsonable
     from stylegan_core.files import atomic_write, write_json
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -114,7 +115,8 @@ def project_images(
     preset, encoder = with_encoder(effective_preset(options), options, generator, is_given=start is not None)
     origin = Start("given", None, start) if start is not None else Start.parse(preset.start).resolved(generator)
     check_pose(generator, origin.inversion, options.transform)
-    problem = _problem(targets, generator, options, mask, preset)
+    measure = load_measure(options.perceptual, generator) if isinstance(options.perceptual, str) else options.perceptual
+    problem = problem_of(targets, generator, preset, measure=measure, seed=options.seed, mask=mask)
     if encoder is not None:
         problem = replace(problem, encode=rows_of_encoder(encoder, generator))
     if origin.kind == "encoder":
@@ -122,20 +124,25 @@ def project_images(
     label = class_labels(options.class_index, generator, len(targets))
     plan = planned(preset, space, origin, generator)
     progress = Progress(problem, sum(steps for _, _, steps in plan), callback)
+    candidates = search(problem, origin, preset, plan, progress, label=label, transform=options.transform).lower(generator, space)
+    return _inversion(problem, candidates, options, replace(preset, start=str(origin)), plan, progress)
+
+
+def search(problem: Problem, origin: Start, preset: Preset, plan: Sequence[tuple[Phase, LatentSpace, int]], progress: Progress, *,
+           label: Tensor | None = None, transform: bool = False) -> Candidates:  # fmt: skip
+    """The phases of a plan, one after another; the best candidate of each image, in the space of the last phase."""
+    generator = problem.generator
     candidates = start_candidates(origin, problem, label, plan[0][1], preset.restarts)
     candidates = replace(candidates, noise=first_noise(preset.noise, candidates, generator, origin))
-    if options.transform:
+    if transform:
         candidates = with_pose(problem, candidates, origin)
-
     for index, (phase, phase_space, steps) in enumerate(plan):
         if index >= preset.restart_phases:
             candidates = best(problem, candidates)
-        candidates = candidates.lower(generator, phase_space)
-        candidates = phase.run(problem, candidates, steps, progress)
+        candidates = phase.run(problem, candidates.lower(generator, phase_space), steps, progress)
         if progress.is_stopped:
             break
-    candidates = best(problem, candidates).lower(generator, space)
-    return _inversion(problem, candidates, options, replace(preset, start=str(origin)), plan, progress)
+    return best(problem, candidates)
 
 
 def effective_preset(options: Options) -> Preset:
@@ -215,19 +222,17 @@ def best(problem: Problem, candidates: Candidates) -> Candidates:
     return candidates.rows(best_rows(candidates.image, loss))
 
 
-def _problem(targets: Tensor, generator: Generator, options: Options, mask: Tensor | None, preset: Preset) -> Problem:
+def problem_of(targets: Tensor, generator: Generator, preset: Preset, *, measure: FeatureDistance, seed: int,
+               mask: Tensor | None = None) -> Problem:  # fmt: skip
+    """What is to be matched, as the preset looks at it, on the generator's device. Raises ImageError."""
     check_target(targets, mask)
     wanted = (generator.img_channels, *generator.img_shape)
     if tuple(targets.shape[1:]) != wanted:
         raise ImageError(f"targets of the shape {tuple(targets.shape)}; this model takes {wanted} each: use images.fit")
     device, dtype = place_of(generator)
-    measure = options.perceptual
-    if isinstance(measure, str):
-        measure = load_measure(measure, generator)
     mask = None if mask is None else mask.to(device, dtype)
-    samples = WSamples.of(generator)
-    return Problem(generator, targets.to(device, dtype), mask, measure, samples, options.seed, preset.largest_side,
-                   saturates=preset.saturates)
+    return Problem(generator, targets.to(device, dtype), mask, measure, WSamples.of(generator), seed, preset.largest_side,
+                   saturates=preset.saturates)  # fmt: skip
 
 
 @torch.no_grad()

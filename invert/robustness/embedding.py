@@ -13,11 +13,10 @@ from torch import Tensor
 
 from invert.jobs import default_batch
 from invert.projectors.base import Candidates, Problem, Progress
-from invert.projectors.pose import with_pose
 from invert.projectors.presets import Preset, preset_of
-from invert.projectors.project import first_noise, planned
+from invert.projectors.project import planned, problem_of, search
 from invert.projectors.samples import WSamples
-from invert.projectors.start import Start, start_candidates
+from invert.projectors.start import Start
 from invert.robustness.pictures import subject
 from invert.robustness.setting import Setting
 from stylegan_core.errors import UsageError
@@ -68,7 +67,7 @@ def embed(setting: Setting, targets: Tensor, *, generator: Any = None, start: st
         def callback(info: StepInfo, before: int = number) -> None:
             setting.tell(what, before * info.num_steps + min(info.step, info.num_steps), len(parts) * info.num_steps)
 
-        problem = Problem(generator, part, None, setting.measure, WSamples.of(generator), setting.seed, preset.largest_side)
+        problem = problem_of(part, generator, preset, measure=setting.measure, seed=setting.seed)
         candidates = searched(problem, start, preset, pose=pose, callback=callback)
         deltas: dict[str, Any] = {} if candidates.pose is None else {BUFFER: delta_of(candidates.pose)}
         found.append(Inversion(candidates.latent, candidates.noise, deltas))
@@ -85,13 +84,7 @@ def searched(problem: Problem, start: str, preset: Preset, *, pose: bool = False
     if not plan:
         raise UsageError(f"preset {preset.name}: {preset.steps} steps leave none for what this model can do; more are needed")
     progress = Progress(problem, sum(steps for _, _, steps in plan), callback)
-    candidates = start_candidates(origin, problem, None, plan[0][1], preset.restarts)
-    candidates = replace(candidates, noise=first_noise(preset.noise, candidates, generator, origin))
-    if pose:
-        candidates = with_pose(problem, candidates, origin)
-    for phase, space, steps in plan:
-        candidates = phase.run(problem, candidates.lower(generator, space), steps, progress)
-    return candidates.lower(generator, LatentSpace.W_PLUS)
+    return search(problem, origin, preset, plan, progress, transform=pose).lower(generator, LatentSpace.W_PLUS)
 
 
 def embedded_subject(setting: Setting, name: str, *, generator: Any = None, start: str = "mean") -> Embedded:

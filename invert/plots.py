@@ -12,17 +12,21 @@ import numpy as np
 COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#8e5ea2", "#b08900", "#5f6c7b")
 WIDTH, HEIGHT = 460, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 30, 44
+DOT = 5
 
 
 @dataclass(frozen=True)
 class Line:
-    """x, y: equally many numbers. is_filled: down to the axis. is_dashed: for what is only compared with."""
+    """x, y: equally many numbers. is_filled: down to the axis. is_dashed: for what is only compared with. is_dots: points with the
+    name beside each, no line.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     is_filled: bool = False
     is_dashed: bool = False
+    is_dots: bool = False
 
 
 def steps_of(name: str, values: Sequence[float], edges: Sequence[float]) -> Line:
@@ -73,15 +77,7 @@ def chart(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, mark
             f'<text x="{LEFT - 7}" y="{y + 4:.1f}" class="tick end">{shown}</text>'
         )
     for index, line in enumerate(lines):
-        points = [place(float(x), float(y)) for x, y in zip(line.x, line.y)]
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        colour, dashed = COLOURS[index % len(COLOURS)], ' stroke-dasharray="5 4"' if line.is_dashed else ""
-        if line.is_filled:
-            parts.append(f'<path d="{path}L{points[-1][0]:.1f} {base}L{points[0][0]:.1f} {base}Z" fill="{colour}" fill-opacity=".25"/>')
-        parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.6"{dashed}/>')
-        parts.append(
-            f'<text x="{WIDTH - RIGHT - 4}" y="{TOP + 13 + 14 * index}" class="key" fill="{colour}">{html.escape(line.name)}</text>'
-        )
+        parts += _drawn(line, [place(float(x), float(y)) for x, y in zip(line.x, line.y)], index)
     if mark is not None:
         x, _ = place(mark, 1.0)
         parts.append(f'<path d="M{x:.1f} {TOP}V{base}" stroke="#111" stroke-width="2"/>'
@@ -92,6 +88,20 @@ def chart(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, mark
         f'<text transform="translate(13 {(TOP + base) / 2}) rotate(-90)" class="label middle">{html.escape(y_label)}</text></svg>'
     )
     return "".join(parts)
+
+
+def _drawn(line: Line, points: Sequence[tuple[float, float]], index: int) -> list[str]:
+    """The marks of one line; index: of its colour, and of its place in the key or beside its dots."""
+    colour, name, base = COLOURS[index % len(COLOURS)], html.escape(line.name), HEIGHT - BOTTOM
+    if line.is_dots:
+        label = 11 if index % 2 else -3  # neighbours in turn below and above
+        return [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{DOT}" fill="{colour}"/>'
+                f'<text x="{x + DOT + 2:.1f}" y="{y + label:.1f}" class="tick">{name}</text>' for x, y in points]  # fmt: skip
+    path, dashed = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), ' stroke-dasharray="5 4"' if line.is_dashed else ""
+    filled = f'<path d="{path}L{points[-1][0]:.1f} {base}L{points[0][0]:.1f} {base}Z" fill="{colour}" fill-opacity=".25"/>'
+    return [filled if line.is_filled else "",
+            f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.6"{dashed}/>',
+            f'<text x="{WIDTH - RIGHT - 4}" y="{TOP + 13 + 14 * index}" class="key" fill="{colour}">{name}</text>']  # fmt: skip
 
 
 STYLE = """.chart{width:100%;max-width:460px;height:auto;font-family:inherit}
